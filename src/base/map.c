@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/memory.h"
+
+void map_init(struct map *map)
+{
+    *map = (struct map){0};
+}
+
+void map_deinit(struct map *map)
+{
+    free(map->slots);
+    map_init(map);
+}
+
+static struct map_slot *slot_for(const struct map *map, uint64_t key)
+{
+    size_t mask = map->capacity - 1;
+    size_t i = hash_u64(key, 0) & mask;
+    while (map->slots[i].used && map->slots[i].key != key)
+        i = (i + 1) & mask;
+    return &map->slots[i];
+}
+
+uint32_t *map_find(const struct map *map, uint64_t key)
+{
+    if (!map->capacity)
+        return NULL;
+    struct map_slot *slot = slot_for(map, key);
+    return slot->used ? &slot->value : NULL;
+}
+
+static void grow(struct map *map)
+{
+    struct map old = *map;
+    map->capacity = old.capacity ? old.capacity * 2 : 64;
+    map->slots = memory_alloc(map->capacity * sizeof(*map->slots));
+    for (size_t i = 0; i < old.capacity; i++)
+        if (old.slots[i].used)
+            *slot_for(map, old.slots[i].key) = old.slots[i];
+    free(old.slots);
+}
+
+uint32_t *map_put(struct map *map, uint64_t key, bool *is_new)
+{
+    if (map->count * 4 >= map->capacity * 3)
+        grow(map);
+    struct map_slot *slot = slot_for(map, key);
+    if (is_new)
+        *is_new = !slot->used;
+    if (!slot->used) {
+        slot->used = 1;
+        slot->key = key;
+        map->count++;
+    }
+    return &slot->value;
+}
+
+uint64_t hash_bytes(const void *bytes, size_t length, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(bytes, length, seed);
+}
+
+uint64_t hash_str(const char *str, uint64_t seed)
+{
+    return hash_bytes(str, strlen(str), seed);
+}
+
+uint64_t hash_u64(uint64_t value, uint64_t seed)
+{
+    /* The finalizer of MurmurHash3 (public domain): each input bit reaches each output bit. */
+    uint64_t h = value ^ seed;
+    h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+    h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+    return h ^ (h >> 33);
+}

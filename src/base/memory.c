@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_BYTES = 256 * 1024, ALIGN = 16 };
+
+struct arena_chunk {
+    struct arena_chunk *older;
+    _Alignas(16) char bytes[];
+};
+
+static ATTRIBUTE_NORETURN void out_of_memory(size_t bytes)
+{
+    fprintf(stderr, "asyncmem: out of memory: %zu bytes could not be had; "
+                    "try a machine with more memory or a smaller binary\n", bytes);
+    abort();
+}
+
+void arena_init(struct arena *arena)
+{
+    *arena = (struct arena){0};
+}
+
+void arena_deinit(struct arena *arena)
+{
+    for (struct arena_chunk *chunk = arena->chunks, *older; chunk; chunk = older) {
+        older = chunk->older;
+        free(chunk);
+    }
+    arena_init(arena);
+}
+
+void *arena_alloc_raw(struct arena *arena, size_t bytes)
+{
+    size_t rounded = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (rounded < bytes)
+        out_of_memory(bytes);
+    if ((size_t)(arena->end - arena->next) < rounded) {
+        size_t capacity = rounded > CHUNK_BYTES / 4 ? rounded : CHUNK_BYTES;
+        struct arena_chunk *chunk = malloc(sizeof(*chunk) + capacity);
+        if (!chunk)
+            out_of_memory(capacity);
+        chunk->older = arena->chunks;
+        arena->chunks = chunk;
+        arena->next = chunk->bytes;
+        arena->end = chunk->bytes + capacity;
+    }
+    void *piece = arena->next;
+    arena->next += rounded;
+    arena->used_bytes += rounded;
+    return piece;
+}
+
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+    return memset(arena_alloc_raw(arena, bytes), 0, bytes);
+}
+
+char *arena_strndup(struct arena *arena, const char *text, size_t length)
+{
+    char *copy = arena_alloc(arena, length + 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+void *memory_alloc(size_t bytes)
+{
+    void *piece = calloc(1, bytes ? bytes : 1);
+    if (!piece)
+        out_of_memory(bytes);
+    return piece;
+}
+
+void *memory_resize(void *old, size_t bytes)
+{
+    void *piece = realloc(old, bytes ? bytes : 1);
+    if (!piece)
+        out_of_memory(bytes);
+    return piece;
+}
+
+void *array_reserve(void *items, size_t *capacity, size_t needed, size_t item_bytes)
+{
+    if (needed <= *capacity && items)
+        return items;
+    size_t doubled = *capacity ? *capacity : 16;
+    while (doubled < needed)
+        doubled *= 2;
+    if (doubled > SIZE_MAX / item_bytes)
+        out_of_memory(doubled);
+    *capacity = doubled;
+    return memory_resize(items, doubled * item_bytes);
+}
