@@ -33,6 +33,16 @@ void arena_deinit(struct arena *arena)
     arena_init(arena);
 }
 
+void arena_take(struct arena *to, struct arena *from)
+{
+    struct arena_chunk **last = &to->chunks; /* behind the chunk that `to` still fills */
+    while (*last)
+        last = &(*last)->older;
+    *last = from->chunks;
+    to->used_bytes += from->used_bytes;
+    arena_init(from);
+}
+
 void *arena_alloc_raw(struct arena *arena, size_t bytes)
 {
     size_t rounded = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);

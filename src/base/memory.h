@@ -23,6 +23,8 @@ struct arena {
 
 void arena_init(struct arena *arena);
 void arena_deinit(struct arena *arena);
+/* All pieces of `from` become pieces of `to`; `from` is empty afterwards. */
+void arena_take(struct arena *to, struct arena *from);
 
 /* Zeroed, 16-byte aligned. */
 void *arena_alloc(struct arena *arena, size_t bytes) ATTRIBUTE_RETURNS_NONNULL;

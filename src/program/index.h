@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The eager, small part of reading a program: one pass over all DIEs, units in parallel, that
+ * remembers where the few things are that the later stages ask for by name.  The stage before:
+ * debug_source (which files, units loaded).  The stages after: layout, tasks, names.
+ *
+ * Rows hold die_refs and borrowed strings; they are sorted by die_ref, so that a result does not
+ * depend on the number of threads.
+ */
+#pragma once
+
+#include "base/map.h"
+#include "base/text.h"
+#include "program/dwarf.h"
+
+typedef struct {
+    uint32_t v; /* row of index->scopes + 1; 0: none */
+} scope_id;
+
+/* A DW_TAG_namespace: one step of a path. */
+struct index_scope {
+    scope_id parent;
+    const char *name;
+    uint32_t depth; /* steps of the path, this one included */
+    /* Of an {impl#N}: a mangled symbol of something below it, and how many path steps below. */
+    const char *impl_symbol;
+    uint32_t impl_depth;
+};
+
+/* A coroutine's type, complete or only declared. */
+struct index_env {
+    die_ref die;
+    scope_id scope;
+    const char *name; /* {async_fn_env#0}<u32> */
+    uint64_t size_bytes;
+    uint64_t path_hash; /* scope path and name */
+    bool is_declaration;
+};
+
+/* The code of a coroutine: what its poll runs. */
+struct index_body {
+    die_ref die;
+    uint64_t path_hash; /* of the env it belongs to */
+    const char *symbol; /* mangled, or NULL */
+    bool has_code;      /* has an address (is not only an abstract instance) */
+};
+
+/* A function of interest by name and address, or a vtable variable. */
+struct index_item {
+    die_ref die;
+    const char *name;
+    const char *symbol;
+    uint64_t addr;
+};
+
+struct index_items {
+    struct index_item *rows;
+    size_t nr, capacity;
+};
+
+struct program_index {
+    struct arena arena;
+    struct index_scope *scopes;
+    size_t nr_scopes;
+    struct index_env *envs;
+    size_t nr_envs;
+    struct index_body *bodies;
+    size_t nr_bodies;
+    struct index_items task_polls;  /* tokio::runtime::task::raw::poll<T, S> */
+    struct index_items task_cells;  /* struct tokio::runtime::task::core::Cell<T, S> */
+    struct index_items dyn_vtables; /* <X as Trait>::{vtable} */
+    uint64_t nr_dies;
+    uint32_t nr_units, nr_unreadable_units, nr_rust_units;
+};
+
+/* Loads all units of `dwarf` and reads them once. */
+void index_build(struct program_index *index, struct dwarf *dwarf);
+void index_free(struct program_index *index);
+
+/* The path "a::b::{impl#0}" of a scope. */
+void index_scope_path(const struct program_index *index, scope_id scope, struct text *path);
+
+/*
+ * A second pass for types that were met only as declarations: finds complete structures whose
+ * name hash (index_path_hash over path and name) is a key of `wanted` and sets the value to the
+ * position + 1 in *found.  Returns the number found; free() *found.
+ */
+size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found);
+
+/* Hash of a path from its outermost step inwards: start with 0, add each step. */
+uint64_t index_path_hash(uint64_t outer, const char *step);

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The matrix's RUSTC_WRAPPER: runs rustc as asked and, beside it, a second time for the truth.
+
+The second run adds -Zprint-type-sizes and writes what rustc prints to MATRIX_SIZES_DIR/<crate>.txt. It
+is a run of its own because RUSTC_BOOTSTRAP changes what the compiler makes (symbol mangling, for one):
+the binary under test must come from the plain stable compiler. LLVM's optimisation is left out there;
+layouts are decided before it.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+MEASURED = ("tokio", "subject")
+
+
+def crate_of(argv):
+    """The crate's name if this run compiles one for the target that is measured, else None."""
+    if "--crate-name" not in argv or "--target" not in argv:
+        return None
+    name = argv[argv.index("--crate-name") + 1]
+    return name if name in MEASURED else None
+
+
+def measuring_args(argv, out_dir):
+    """The same arguments, less what belongs to output and linking."""
+    result = []
+    skip = False
+    for position, arg in enumerate(argv):
+        if skip:
+            skip = False
+            continue
+        following = argv[position + 1] if position + 1 < len(argv) else ""
+        if arg == "--out-dir":
+            skip = True
+            continue
+        if arg == "-C" and following.startswith(("lto", "linker-plugin-lto", "strip")):
+            skip = True
+            continue
+        if arg.startswith(("--emit=", "--error-format", "--json=", "-Clto")):
+            continue
+        result.append(arg)
+    return result + ["--emit=obj", "--out-dir", out_dir, "-Zprint-type-sizes",
+                     "-Cno-prepopulate-passes", "--cap-lints=allow"]
+
+
+def measure(argv, crate, sizes_dir):
+    env = dict(os.environ, RUSTC_BOOTSTRAP="1")
+    final = os.path.join(sizes_dir, crate + ".txt")
+    os.makedirs(sizes_dir, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=sizes_dir) as scratch:
+        part = os.path.join(scratch, "sizes")
+        with open(part, "w") as out:
+            done = subprocess.run(measuring_args(argv, scratch), stdout=out, env=env)
+        if done.returncode == 0:
+            os.replace(part, final)
+    return done.returncode
+
+
+def main():
+    argv = sys.argv[1:]
+    sizes_dir = os.environ.get("MATRIX_SIZES_DIR")
+    crate = crate_of(argv) if sizes_dir else None
+    if crate is not None:
+        failed = measure(argv, crate, sizes_dir)
+        if failed:
+            return failed
+    os.execvp(argv[0], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
