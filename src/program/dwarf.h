@@ -71,7 +71,9 @@ struct dwarf_unit {
     uint32_t nr_abbrevs;
     bool dense; /* codes are 1, 2, 3, ... */
     struct dwarf_attr_spec *attrs;
-    void *line_files; /* owned by dwarf_line.c */
+    /* Rows of the index's scopes that lie in this unit, in the order of their offsets. */
+    uint32_t first_scope, nr_scopes;
+    struct line_files *line_files; /* see dwarf_line.h */
 };
 
 struct dwarf {

@@ -34,6 +34,7 @@ struct build {
     struct dwarf_unit **units;
     size_t nr_units;
     struct part *parts;
+    unsigned *worker_of; /* which worker read a unit */
 };
 
 uint64_t index_path_hash(uint64_t outer, const char *step)
@@ -41,7 +42,8 @@ uint64_t index_path_hash(uint64_t outer, const char *step)
     return hash_str(step, outer);
 }
 
-static uint32_t add_scope(struct part *part, uint32_t parent, const char *name)
+static uint32_t add_scope(struct part *part, uint32_t parent, const char *name,
+                          uint64_t begin)
 {
     part->scopes = array_reserve(part->scopes, &part->scopes_capacity, part->nr_scopes + 1,
                                  sizeof(*part->scopes));
@@ -50,6 +52,8 @@ static uint32_t add_scope(struct part *part, uint32_t parent, const char *name)
     part->scopes[part->nr_scopes] = (struct index_scope){
         .parent = {parent}, .name = name,
         .depth = parent ? part->scopes[parent - 1].depth + 1 : 1,
+        .begin = begin,
+        .end = ~(uint64_t)0,
     };
     part->hashes[part->nr_scopes] =
         index_path_hash(parent ? part->hashes[parent - 1] : 0, name);
@@ -233,18 +237,31 @@ static uint32_t scope_below(struct part *part, const struct dwarf_die *die, uint
                 part->scopes[scope - 1].depth >= MAX_SCOPE_DEPTH;
     if (die->abbrev->tag == DW_TAG_namespace && scope != SCOPE_OPAQUE && !deep) {
         const char *name = dwarf_attr_string(die, DW_AT_name);
-        return add_scope(part, scope, name ? name : "?");
+        return add_scope(part, scope, name ? name : "?", die->offset);
     }
     return SCOPE_OPAQUE;
 }
 
-static void read_unit(struct part *part, const struct dwarf_unit *unit)
+/* The list of children ends: so does the namespace, if the open DIE at `depth` is one. */
+static void close_scope(struct part *part, size_t depth, uint64_t offset)
+{
+    if (depth < 2)
+        return;
+    uint32_t scope = part->stack[depth - 1];
+    if (scope && scope != SCOPE_OPAQUE && scope != part->stack[depth - 2])
+        part->scopes[scope - 1].end = offset;
+}
+
+static void read_unit(struct part *part, struct dwarf_unit *unit)
 {
     size_t depth = 0;
+    if (!part->wanted)
+        unit->first_scope = (uint32_t)part->nr_scopes;
     uint64_t offset = unit->die_offset;
     struct dwarf_die die;
     while (offset < unit->end && dwarf_die_read(unit, offset, &die, &offset)) {
         if (!die.abbrev) {
+            close_scope(part, depth, offset);
             if (!depth || !--depth)
                 break;
             continue;
@@ -262,12 +279,15 @@ static void read_unit(struct part *part, const struct dwarf_unit *unit)
             break;
         }
     }
+    if (!part->wanted)
+        unit->nr_scopes = (uint32_t)part->nr_scopes - unit->first_scope;
 }
 
 static void build_unit(void *context, unsigned worker, size_t item)
 {
     struct build *build = context;
     struct part *part = &build->parts[worker];
+    build->worker_of[item] = worker;
     if (dwarf_unit_load(build->units[item], &part->arena))
         read_unit(part, build->units[item]);
 }
@@ -286,6 +306,7 @@ static int bigger_first(const void *a, const void *b)
 static void list_units(struct build *build, struct dwarf *dwarf)
 {
     build->units = memory_alloc(dwarf->nr_units * sizeof(*build->units));
+    build->worker_of = memory_alloc(dwarf->nr_units * sizeof(*build->worker_of));
     for (size_t f = 0; f < dwarf->nr_files; f++)
         for (uint32_t i = 0; i < dwarf->files[f]->nr_units; i++)
             build->units[build->nr_units++] = &dwarf->files[f]->units[i];
@@ -333,6 +354,17 @@ static void count_rows(struct program_index *index, const struct part *parts, un
         index->nr_bodies += parts[i].nr_bodies;
         index->nr_dies += parts[i].nr_dies;
     }
+}
+
+/* Scope ids of the units: from ids of a part to ids of the whole. */
+static void place_scopes(const struct build *build, unsigned nr_parts)
+{
+    uint32_t *base = memory_alloc(nr_parts * sizeof(*base));
+    for (unsigned p = 1; p < nr_parts; p++)
+        base[p] = base[p - 1] + (uint32_t)build->parts[p - 1].nr_scopes;
+    for (size_t i = 0; i < build->nr_units; i++)
+        build->units[i]->first_scope += base[build->worker_of[i]];
+    free(base);
 }
 
 static void merge(struct program_index *index, struct part *parts, unsigned nr_parts)
@@ -404,12 +436,14 @@ void index_build(struct program_index *index, struct dwarf *dwarf)
     parallel_for(build.nr_units, build_unit, &build);
     count_units(index, &build);
     merge(index, build.parts, nr_parts);
+    place_scopes(&build, nr_parts);
     for (unsigned i = 0; i < nr_parts; i++) {
         arena_take(&dwarf->arena, &build.parts[i].arena);
         part_free(&build.parts[i]);
     }
     free(build.parts);
     free(build.units);
+    free(build.worker_of);
 }
 
 void index_free(struct program_index *index)
@@ -423,13 +457,42 @@ void index_free(struct program_index *index)
 
 void index_scope_path(const struct program_index *index, scope_id scope, struct text *path)
 {
-    if (!scope.v)
-        return;
-    const struct index_scope *row = &index->scopes[scope.v - 1];
-    index_scope_path(index, row->parent, path);
-    if (path->length)
-        text_append_str(path, "::");
-    text_append_str(path, row->name);
+    const struct index_scope *steps[MAX_SCOPE_DEPTH];
+    uint32_t nr = 0;
+    for (; scope.v && nr < MAX_SCOPE_DEPTH; scope = steps[nr++]->parent)
+        steps[nr] = &index->scopes[scope.v - 1];
+    while (nr--) {
+        if (path->length)
+            text_append_str(path, "::");
+        text_append_str(path, steps[nr]->name);
+    }
+}
+
+scope_id index_scope_of(const struct program_index *index, const struct dwarf_die *die)
+{
+    uint32_t first = die->unit->first_scope, low = 0, high = die->unit->nr_scopes;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (index->scopes[first + middle].begin < die->offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    /* The last one that begins before; the DIE is in it or in one that holds it. */
+    scope_id scope = {low ? first + low : 0};
+    while (scope.v && index->scopes[scope.v - 1].end <= die->offset)
+        scope = index->scopes[scope.v - 1].parent;
+    return scope;
+}
+
+void index_qualified_name(const struct program_index *index, const struct dwarf_die *die,
+                          struct text *name)
+{
+    const char *own = dwarf_attr_string(die, DW_AT_name);
+    index_scope_path(index, index_scope_of(index, die), name);
+    if (name->length)
+        text_append_str(name, "::");
+    text_append_str(name, own ? own : "?");
 }
 
 size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found)
@@ -459,5 +522,6 @@ size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found
     free(all.rows);
     free(build.parts);
     free(build.units);
+    free(build.worker_of);
     return nr;
 }

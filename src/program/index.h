@@ -21,7 +21,8 @@ typedef struct {
 struct index_scope {
     scope_id parent;
     const char *name;
-    uint32_t depth; /* steps of the path, this one included */
+    uint32_t depth;      /* steps of the path, this one included */
+    uint64_t begin, end; /* offsets in .debug_info of what it holds */
     /* Of an {impl#N}: a mangled symbol of something below it, and how many path steps below. */
     const char *impl_symbol;
     uint32_t impl_depth;
@@ -86,6 +87,12 @@ void index_scope_path(const struct program_index *index, scope_id scope, struct 
  * position + 1 in *found.  Returns the number found; free() *found.
  */
 size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found);
+
+/* The innermost namespace that holds the DIE, found by offsets. */
+scope_id index_scope_of(const struct program_index *index, const struct dwarf_die *die);
+/* The qualified name of a DIE: scope path and DW_AT_name; "?" where it has none. */
+void index_qualified_name(const struct program_index *index, const struct dwarf_die *die,
+                          struct text *name);
 
 /* Hash of a path from its outermost step inwards: start with 0, add each step. */
 uint64_t index_path_hash(uint64_t outer, const char *step);

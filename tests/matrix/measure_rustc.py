@@ -4,7 +4,7 @@
 
 The second run adds -Zprint-type-sizes and writes what rustc prints to MATRIX_SIZES_DIR/<crate>.txt. It
 is a run of its own because RUSTC_BOOTSTRAP changes what the compiler makes (symbol mangling, for one):
-the binary under test must come from the plain stable compiler. LLVM's optimisation is left out there;
+the binary under test must come from the plain stable compiler. LLVM's optimisation and debug information are left out there;
 layouts are decided before it.
 """
 import os
@@ -42,7 +42,7 @@ def measuring_args(argv, out_dir):
             continue
         result.append(arg)
     return result + ["--emit=obj", "--out-dir", out_dir, "-Zprint-type-sizes",
-                     "-Cno-prepopulate-passes", "--cap-lints=allow"]
+                     "-Cno-prepopulate-passes", "-Cdebuginfo=0", "--cap-lints=allow"]
 
 
 def measure(argv, crate, sizes_dir):

@@ -36,7 +36,8 @@ def split_top(text, separator):
 
 
 def short_type(text):
-    """A type without modules, lifetimes, default allocators and needless blanks."""
+    """A type without modules, lifetimes, default allocators and needless blanks; a future by its path."""
+    text = re.sub(r"\{async fn body of (.*?)\(\)\}", r"\1", text)
     text = _LIFETIME.sub("", text).replace("<>", "")
     text = re.sub(r"\b(?:[A-Za-z_][A-Za-z0-9_]*::)+(?=[A-Za-z_{<])", "", text)
     text = re.sub(r",\s*Global>", ">", text)
@@ -59,10 +60,11 @@ def _generics(segment):
 
 
 def parse_path(text):
-    """`crate::module::Type<A>::method<B>` or `<Type<A> as Trait<B>>::method<C>`."""
-    key, modules, generics = [], [], []
+    """`crate::module::Type<A>::method<B>` or `<Type<A> as Trait<B>>::method<C>`. Closures on the way to a
+    nested function (`f::{closure#0}::g`) are left out: not everybody prints them."""
+    key, modules, generics, in_type = [], [], [], False
     for segment in split_top(text.strip(), "::"):
-        if not segment:
+        if not segment or segment.startswith("{closure#"):
             continue
         if segment.startswith("<") and key:  # turbofish: `f::<A>`
             generics += _generics("x" + segment)[1]
@@ -71,25 +73,21 @@ def parse_path(text):
             sides = [parse_path(side) for side in split_top(segment[1:-1], " as ")]
             generics += [argument for side in sides for argument in side.generics]
             key.append("<" + " as ".join(side.key for side in sides) + ">")
+            in_type = True
             continue
         name, arguments = _generics(segment)
         generics += arguments
-        if key and key[-1][0] not in "<{" and not key[-1][0].isupper():
+        if key and not in_type:
             modules.append(key.pop())
         key.append(name)
+        in_type = in_type or name[0].isupper()
     return Path("::".join(key), tuple(modules), tuple(generics))
 
 
-def _in_order(few, many):
-    rest = iter(many)
-    return all(part in rest for part in few)
-
-
-def modules_agree(shown, defined):
-    """Whether items shown in one module may be defined in the other: re-exports leave modules out."""
-    if not shown or not defined:
-        return True
-    return shown[0] == defined[0] and (_in_order(shown, defined) or _in_order(defined, shown))
+def re_exported(shown, defined):
+    """Whether an item shown in one module may be defined in the other: a re-export leaves modules out."""
+    rest = iter(defined)
+    return shown[:1] == defined[:1] and all(part in rest for part in shown)
 
 
 def generics_agree(ours, theirs):

@@ -89,7 +89,7 @@ class Listing:
     """All future types that rustc listed for one program, found by path or by place."""
 
     def __init__(self, files):
-        self.by_key = defaultdict(list)  # (key of the path) -> [(Path, Layout)]
+        self.by_key = defaultdict(list)  # path's key; of blocks: kind, key, numbers -> [(Path, Layout)]
         self.by_line = defaultdict(list)  # (kind, line) -> [(file, Layout)]
         self.layouts = []
         seen = set()
@@ -106,16 +106,16 @@ class Listing:
         if layout.kind == "async fn":
             path = function_path(layout.name)
             self.by_key[path.key].append((path, layout))
+        elif at := place(layout.name):
+            self.by_line[layout.kind, at[1]].append((at[0], layout))
         else:
-            file, line = place(layout.name)
-            self.by_line[layout.kind, line].append((file, layout))
+            path, numbers = numbered_path(layout.name)
+            self.by_key[layout.kind, path.key, numbers].append((path, layout))
 
     def candidates(self, future):
         """The layouts that may be this one, and whether the generic arguments took part in the choice."""
         if future["kind"] != "async fn":
-            places = self.by_line[future["kind"], future["line"]]
-            return [layout for file, layout in places
-                    if rust_names.same_file(file, future["file"] or "")], True
+            return self._blocks(future), True
         ours = rust_names.parse_path(future["name"])
         named = [(path, layout) for path, layout in self.by_key[ours.key]
                  if self._may_be(ours, path, layout.crate)]
@@ -123,13 +123,22 @@ class Listing:
                  if rust_names.generics_agree(ours.generics, path.generics)]
         return (exact, True) if exact else ([layout for _, layout in named], not named)
 
+    def _blocks(self, future):
+        """rustc tells the place of a crate's own blocks and the path of foreign ones."""
+        found = [layout for file, layout in self.by_line[future["kind"], future["line"]]
+                 if rust_names.same_file(file, future["file"] or "")]
+        ours, numbers = numbered_path(future["name"])
+        for theirs in (numbers, (0,) + numbers):  # the body of an async fn is a closure#0 to rustc
+            found += [layout for path, layout in self.by_key[future["kind"], ours.key, theirs]
+                      if self._may_be(ours, path, layout.crate)]
+        return found
+
     @staticmethod
     def _may_be(ours, theirs, crate):
         """A path of the crate itself lacks the crate's name; a foreign path has its own."""
         if ours.key.startswith("<"):
             return True
-        return (rust_names.modules_agree((crate,) + theirs.modules, ours.modules)
-                or rust_names.modules_agree(theirs.modules, ours.modules) and theirs.modules)
+        return (crate,) + theirs.modules == ours.modules or rust_names.re_exported(theirs.modules, ours.modules)
 
 
 def function_path(name):
@@ -138,10 +147,22 @@ def function_path(name):
 
 
 def place(name):
-    """`{async block@FILE:LINE:COLUMN: LINE:COLUMN}` -> absolute file, line."""
+    """`{async block@FILE:LINE:COLUMN: LINE:COLUMN}` -> absolute file, line. None for a path."""
     match = re.match(r"\{async (?:block|closure body)@(.*):(\d+):\d+: \d+:\d+\}$", name)
+    if match is None:
+        return None
     file = match[1] if match[1].startswith("/") else f"{WORKSPACE}/{match[1]}"
     return file, int(match[2])
+
+
+def numbered_path(name):
+    """The path around a block and the numbers of the closures and blocks on the way to it:
+    `{async block@a::f::{closure#0}::{closure#1}}` -> a::f, (0, 1); `a::f::{async block#1}` -> a::f, (1,)."""
+    name = re.sub(r"^\{async (?:block|closure body)@(.*)\}$", r"\1", name)
+    segments = rust_names.split_top(name, "::")
+    numbered = [re.match(r"\{[a-z_ ]*#(\d+)\}", segment) for segment in segments]
+    path = "::".join(s for s, match in zip(segments, numbered) if not match)
+    return rust_names.parse_path(path), tuple(int(match[1]) for match in numbered if match)
 
 
 # ---- comparing one future type ------------------------------------------------------------------------------
