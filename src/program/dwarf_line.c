@@ -73,6 +73,8 @@ static void read_table_5(struct line_files *files, struct cursor *c, const struc
         formats[i] = (struct dwarf_attr_spec){(uint16_t)content, (uint16_t)form, 0};
     }
     uint64_t nr = cursor_uleb(c);
+    if (nr > cursor_left(c)) /* each entry takes a byte at least */
+        nr = 0;
     for (uint64_t i = 0; i < nr && !c->failed && nr_formats; i++) {
         const char *name = NULL;
         uint64_t dir = 0;

@@ -38,7 +38,6 @@ REMEDY = r"debug ?= ?2|--symbols"
 #   rustflags  for every crate of the target; final: for the subject only (what acts at the link)
 #   profile    keys of [profile.release]
 #   toolchain  "installed", or a name of fetch_rustc.TOOLCHAINS; target: the triple
-#   bootstrap  the build needs RUSTC_BOOTSTRAP=1 for an option
 #   post       a function that makes the files from other rows' binaries instead of a build
 #   detail     expected `detail`
 #   sizes      "own": compare with what rustc prints for this very build;
@@ -57,7 +56,7 @@ NONE = {"detail": "none", "sizes": None, "same": None, "reason": REMEDY,
 
 def row(expected, about, **given):
     base = {"about": about, "rustflags": "", "final": "", "profile": {}, "toolchain": "installed",
-            "target": HOST, "bootstrap": False, "post": None, "needs": ["default"], "quick": False}
+            "target": HOST, "post": None, "needs": ["default"], "quick": False}
     return {**base, **expected, **given}
 
 
@@ -69,7 +68,7 @@ ROWS = {
     "panic-abort": row(FULL, "panic = \"abort\"", profile={"panic": "abort"}, sizes="own"),
     "mangling-v0": row(FULL, "v0 symbol mangling", rustflags="-Csymbol-mangling-version=v0",
                        same="sizes", quick=True),
-    "mangling-legacy": row(FULL, "legacy symbol mangling, asked for", bootstrap=True, same="sizes",
+    "mangling-legacy": row(FULL, "legacy symbol mangling, asked for", same="sizes",
                            rustflags="-Zunstable-options -Csymbol-mangling-version=legacy"),
     "lld": row(FULL, "linked by Debian's lld", same="document", quick=True,
                final="-Clinker-features=-lld -Clink-arg=-fuse-ld=lld"),
@@ -216,8 +215,6 @@ class Workshop:
         env["RUSTC_WRAPPER"] = os.path.join(HERE, "measure_rustc.py")
         if spec["sizes"] == "own":
             env["MATRIX_SIZES_DIR"] = os.path.join(self.out(name), "sizes")
-        if spec["bootstrap"]:
-            env["RUSTC_BOOTSTRAP"] = "1"
         if spec["rustflags"]:
             env["RUSTFLAGS"] = spec["rustflags"]
         for key, value in spec["profile"].items():

@@ -4,8 +4,8 @@
 
 The second run adds -Zprint-type-sizes and writes what rustc prints to MATRIX_SIZES_DIR/<crate>.txt. It
 is a run of its own because RUSTC_BOOTSTRAP changes what the compiler makes (symbol mangling, for one):
-the binary under test must come from the plain stable compiler. LLVM's optimisation and debug information are left out there;
-layouts are decided before it.
+the binary under test must come from the plain stable compiler. LLVM's optimisation and debug
+information are left out there; layouts are decided before them.
 """
 import os
 import subprocess
@@ -66,6 +66,9 @@ def main():
         failed = measure(argv, crate, sizes_dir)
         if failed:
             return failed
+    if "-Zunstable-options" in argv:
+        # Set here and not for cargo, which would compile every shared crate anew.
+        os.environ["RUSTC_BOOTSTRAP"] = "1"
     os.execvp(argv[0], argv)
 
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "program/demangle.h"
+
+#include <libiberty/demangle.h>
+#include <setjmp.h>
+#include <string.h>
+
+enum { MAX_NAME_BYTES = 64 * 1024, MAX_SYMBOL_BYTES = 64 * 1024 };
+
+struct output {
+    struct text *name;
+    size_t start;
+    jmp_buf too_long;
+};
+
+/* libiberty has no way to stop it; it holds no resources here, so a jump out is safe. */
+static void append(const char *bytes, size_t length, void *opaque)
+{
+    struct output *output = opaque;
+    if (output->name->length - output->start + length > MAX_NAME_BYTES)
+        longjmp(output->too_long, 1);
+    text_append(output->name, bytes, length);
+}
+
+bool demangle_rust(const char *symbol, struct text *name)
+{
+    if (!symbol || (strncmp(symbol, "_R", 2) != 0 && strncmp(symbol, "_ZN", 3) != 0) ||
+        strnlen(symbol, MAX_SYMBOL_BYTES) == MAX_SYMBOL_BYTES)
+        return false;
+    struct output output = {.name = name, .start = name->length};
+    int ok = 0;
+    if (setjmp(output.too_long) == 0)
+        ok = rust_demangle_callback(symbol, 0, append, &output);
+    if (!ok) {
+        name->length = output.start;
+        if (name->data)
+            name->data[output.start] = 0;
+    }
+    return ok != 0;
+}
