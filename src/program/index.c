@@ -425,6 +425,26 @@ static void count_units(struct program_index *index, const struct build *build)
     }
 }
 
+static void load_unit(void *context, unsigned worker, size_t item)
+{
+    struct build *build = context;
+    dwarf_unit_load(build->units[item], &build->parts[worker].arena);
+}
+
+void index_load_units(struct dwarf *dwarf)
+{
+    struct build build = {0};
+    list_units(&build, dwarf);
+    unsigned nr_parts = parallel_workers(build.nr_units);
+    build.parts = memory_alloc(nr_parts * sizeof(*build.parts));
+    parallel_for(build.nr_units, load_unit, &build);
+    for (unsigned i = 0; i < nr_parts; i++)
+        arena_take(&dwarf->arena, &build.parts[i].arena);
+    free(build.parts);
+    free(build.units);
+    free(build.worker_of);
+}
+
 void index_build(struct program_index *index, struct dwarf *dwarf)
 {
     *index = (struct program_index){0};
@@ -455,17 +475,34 @@ void index_free(struct program_index *index)
     *index = (struct program_index){0};
 }
 
+/* The steps of a path, innermost first; at most MAX_SCOPE_DEPTH. */
+static uint32_t path_steps(const struct program_index *index, scope_id scope,
+                           const char *steps[MAX_SCOPE_DEPTH])
+{
+    uint32_t nr = 0;
+    for (; scope.v && nr < MAX_SCOPE_DEPTH; scope = index->scopes[scope.v - 1].parent)
+        steps[nr++] = index->scopes[scope.v - 1].name;
+    return nr;
+}
+
 void index_scope_path(const struct program_index *index, scope_id scope, struct text *path)
 {
-    const struct index_scope *steps[MAX_SCOPE_DEPTH];
-    uint32_t nr = 0;
-    for (; scope.v && nr < MAX_SCOPE_DEPTH; scope = steps[nr++]->parent)
-        steps[nr] = &index->scopes[scope.v - 1];
-    while (nr--) {
+    const char *steps[MAX_SCOPE_DEPTH];
+    for (uint32_t nr = path_steps(index, scope, steps); nr--;) {
         if (path->length)
             text_append_str(path, "::");
-        text_append_str(path, steps[nr]->name);
+        text_append_str(path, steps[nr]);
     }
+}
+
+uint64_t index_die_hash(const struct program_index *index, const struct dwarf_die *die)
+{
+    const char *steps[MAX_SCOPE_DEPTH];
+    uint64_t hash = 0;
+    for (uint32_t nr = path_steps(index, index_scope_of(index, die), steps); nr--;)
+        hash = index_path_hash(hash, steps[nr]);
+    const char *own = dwarf_attr_string(die, DW_AT_name);
+    return index_path_hash(hash, own ? own : "?");
 }
 
 scope_id index_scope_of(const struct program_index *index, const struct dwarf_die *die)

@@ -74,6 +74,8 @@ struct program_index {
     uint32_t nr_units, nr_unreadable_units, nr_rust_units;
 };
 
+/* Loads all units, in parallel, without reading further: their first DIEs name split files. */
+void index_load_units(struct dwarf *dwarf);
 /* Loads all units of `dwarf` and reads them once. */
 void index_build(struct program_index *index, struct dwarf *dwarf);
 void index_free(struct program_index *index);
@@ -93,6 +95,9 @@ scope_id index_scope_of(const struct program_index *index, const struct dwarf_di
 /* The qualified name of a DIE: scope path and DW_AT_name; "?" where it has none. */
 void index_qualified_name(const struct program_index *index, const struct dwarf_die *die,
                           struct text *name);
+
+/* Path hash of a DIE: equal for the same type in two units. */
+uint64_t index_die_hash(const struct program_index *index, const struct dwarf_die *die);
 
 /* Hash of a path from its outermost step inwards: start with 0, add each step. */
 uint64_t index_path_hash(uint64_t outer, const char *step);

@@ -9,7 +9,7 @@
 #define LAYOUT_IN_PROGRESS UINT32_MAX
 
 /* Futures nest deeply, but a chain this long is corrupt and must not overflow our stack. */
-enum { MAX_DEPTH = 2000, MAX_TYPEDEFS = 16 };
+enum { MAX_DEPTH = 1000, MAX_TYPEDEFS = 16 };
 
 void layout_init(struct layout *layout, struct dwarf *dwarf, const struct program_index *index,
                  struct plan_builder *builder, struct arena *arena)
@@ -289,20 +289,8 @@ static plan_type_id compile_die(struct layout *layout, const struct dwarf_die *d
 /* A declared type: its complete copy in another unit, or the DIE itself until one is found. */
 static die_ref complete_copy(struct layout *layout, const struct dwarf_die *die)
 {
-    struct text name;
-    text_init(&name);
-    /* The hash of the steps, as the index makes it. */
-    scope_id steps[128], scope = index_scope_of(layout->index, die);
-    unsigned nr = 0;
-    for (; scope.v && nr < 128; scope = layout->index->scopes[scope.v - 1].parent)
-        steps[nr++] = scope;
-    uint64_t hash = 0;
-    while (nr--)
-        hash = index_path_hash(hash, layout->index->scopes[steps[nr].v - 1].name);
-    const char *own = dwarf_attr_string(die, DW_AT_name);
-    hash = index_path_hash(hash, own ? own : "?");
-    text_deinit(&name);
     bool is_new;
+    uint64_t hash = index_die_hash(layout->index, die);
     uint32_t *found = map_put(&layout->declared, hash, &is_new);
     layout->nr_declared_met += is_new;
     return *found ? layout->complete[*found - 1] : die_ref_of(die);

@@ -187,6 +187,11 @@ class Workshop:
                 "--message-format=json-render-diagnostics"]
         if spec["toolchain"] == "1.63":
             argv.append("--offline")
+        packed = "split-debuginfo=packed" in spec["rustflags"]
+        release = os.path.join(env["CARGO_TARGET_DIR"], spec["target"], "release")
+        for stale in (os.path.join(release, "subject.dwp"), os.path.join(self.out(name), "subject.dwp")):
+            if os.path.exists(stale):
+                os.unlink(stale)
         done = checked(argv + ["--"] + spec["final"].split(), cwd=subject, env=env)
         executable = None
         for line in done.stdout.splitlines():
@@ -196,7 +201,7 @@ class Workshop:
             raise RowFailed("cargo built no program")
         final = os.path.join(self.out(name), "subject")
         shutil.copy2(executable, final)
-        if os.path.exists(executable + ".dwp"):
+        if packed:
             shutil.copy2(executable + ".dwp", final + ".dwp")
         if spec["target"] == HOST:
             answer = checked([final], timeout=60)

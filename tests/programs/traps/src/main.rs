@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The traps that async Rust sets to a memory analyser, each in a function of its own.
 //!
-//! Every trap says its truth in a comment (`// truth: ...`). A line ending in `// @await:NAME` starts an
-//! awaited expression, one ending in `// @macro:NAME` is a line inside a macro, and below `// @fn:NAME`
-//! a future starts: the tests find line numbers by these markers, so lines may move but markers stay
-//! where they belong. The program polls every trap a few times, cancels those that wait for ever, and
-//! ends with 0.
+//! Every trap says its truth in a comment (`// truth: ...`). A line ending in `// @await:NAME` has the
+//! `.await` or calls the macro that has it, one ending in `// @macro:NAME` is a line inside a macro, and
+//! below `// @fn:NAME` a future starts: the tests find line numbers by these markers, so lines may move
+//! but markers stay where they belong. The program polls every trap a few times, cancels those that wait
+//! for ever, and ends with 0.
 //!
 //! The `black_box` calls keep a variable alive after an await; without a use there it would have no slot.
 

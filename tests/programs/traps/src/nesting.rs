@@ -119,15 +119,15 @@ impl Request {
     }
 }
 
-// truth: an awaited expression over several lines starts at its first line.
+// truth: of an awaited expression over several lines, the line of `.await` is the await point.
 // @fn:several_lines
 pub async fn several_lines() -> u64 {
     let request = Request { size: 1 };
-    request // @await:several_lines
+    request
         .grow(2)
         .grow(3)
         .send()
-        .await
+        .await // @await:several_lines
 }
 
 // truth: two awaits on one line are two states with the same line.
