@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "program/coroutines.h"
+
+#include <dwarf.h>
+#include <stdlib.h>
+
+#include "program/demangle.h"
+#include "program/macro_source.h"
+
+/* --- choosing one of many copies ------------------------------------------------------------- */
+
+/* The line of the first variant (Unresumed) is that of the `fn` or `async`. */
+static uint32_t source_line(const struct dwarf *dwarf, die_ref env)
+{
+    struct dwarf_die die, part, variant, member;
+    if (!dwarf_die_at(dwarf, env, &die))
+        return 0;
+    for (bool more = dwarf_child(&die, &part); more; more = dwarf_sibling(&part, &part))
+        if (dwarf_tag(&part) == DW_TAG_variant_part)
+            for (bool next = dwarf_child(&part, &variant); next;
+                 next = dwarf_sibling(&variant, &variant))
+                if (dwarf_tag(&variant) == DW_TAG_variant && dwarf_child(&variant, &member))
+                    return (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
+    return 0;
+}
+
+static int coroutine_order(const void *a, const void *b)
+{
+    const struct coroutine *x = a, *y = b;
+    if (x->env->path_hash != y->env->path_hash)
+        return x->env->path_hash < y->env->path_hash ? -1 : 1;
+    if (x->env->is_declaration != y->env->is_declaration)
+        return x->env->is_declaration ? 1 : -1; /* complete ones first */
+    if (x->env->size_bytes != y->env->size_bytes)
+        return x->env->size_bytes < y->env->size_bytes ? -1 : 1;
+    if (x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    return x->env->die < y->env->die ? -1 : x->env->die > y->env->die;
+}
+
+/* A declaration belongs to the complete type of its path, if there is one. */
+static bool same_type(const struct coroutine *chosen, const struct coroutine *copy)
+{
+    return chosen->env->path_hash == copy->env->path_hash &&
+           (copy->env->is_declaration ||
+            (chosen->env->size_bytes == copy->env->size_bytes && chosen->line == copy->line));
+}
+
+void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
+{
+    const struct program_index *index = layout->index;
+    struct coroutine *all = memory_alloc(index->nr_envs * sizeof(*all));
+    for (size_t i = 0; i < index->nr_envs; i++) {
+        const struct index_env *env = &index->envs[i];
+        all[i] = (struct coroutine){.env = env, .nr_copies = 1};
+        if (!env->is_declaration)
+            all[i].line = source_line(layout->dwarf, env->die);
+    }
+    if (index->nr_envs)
+        qsort(all, index->nr_envs, sizeof(*all), coroutine_order);
+    size_t nr = 0;
+    for (size_t i = 0; i < index->nr_envs; i++) {
+        if (!nr || !same_type(&all[nr - 1], &all[i]))
+            all[nr++] = all[i];
+        else
+            all[nr - 1].nr_copies++;
+        const struct index_env *chosen = all[nr - 1].env;
+        *map_put(&coroutines->by_die, all[i].env->die, NULL) = (uint32_t)nr;
+        if (chosen != all[i].env && !chosen->is_declaration)
+            layout_replace(layout, all[i].env->die, chosen->die);
+    }
+    coroutines->rows = all;
+    coroutines->nr = nr;
+}
+
+void coroutines_free(struct coroutines *coroutines)
+{
+    free(coroutines->rows);
+    map_deinit(&coroutines->by_die);
+    *coroutines = (struct coroutines){0};
+}
+
+/* --- bodies: the code of a coroutine ---------------------------------------------------------- */
+
+struct awaitee {
+    plan_type_id type;
+    plan_file_id file;
+    uint32_t line;
+    bool taken;
+};
+
+struct awaitees {
+    struct awaitee *rows;
+    size_t nr, capacity;
+};
+
+/* Gathers the variables named __awaitee below a body, in the order of the source's scopes. */
+static void gather_awaitees(struct layout *layout, const struct dwarf_die *body,
+                            struct awaitees *awaitees)
+{
+    struct dwarf_die die;
+    uint64_t offset = body->offset, depth = 0;
+    while (dwarf_die_read(body->unit, offset, &die, &offset)) {
+        if (!die.abbrev) {
+            if (!--depth)
+                return;
+            continue;
+        }
+        depth += die.abbrev->has_children;
+        if (!depth)
+            return;
+        const char *name = die.abbrev->tag == DW_TAG_variable
+                               ? dwarf_attr_string(&die, DW_AT_name)
+                               : NULL;
+        if (!name || strcmp(name, "__awaitee") != 0)
+            continue;
+        awaitees->rows = array_reserve(awaitees->rows, &awaitees->capacity, awaitees->nr + 1,
+                                       sizeof(*awaitees->rows));
+        awaitees->rows[awaitees->nr++] = (struct awaitee){
+            .type = layout_compile(layout, dwarf_attr_ref(&die, DW_AT_type)),
+            .file = layout_file(layout, &die, DW_AT_decl_file),
+            .line = (uint32_t)dwarf_attr_number(&die, DW_AT_decl_line, 0),
+        };
+    }
+}
+
+/* --- awaits inside macros --------------------------------------------------------------------- */
+
+/* One future while its awaits are placed. */
+struct placing {
+    struct layout *layout;
+    const struct plan_future *future;
+    const struct plan_variant *variants; /* a copy: the tables move */
+    uint32_t nr_variants;
+    uint32_t last_line; /* of the function: where Returned is */
+    struct awaitees awaitees;
+    struct plan_await *awaits;
+    int64_t built_ns;
+};
+
+static bool is_suspend(const struct placing *placing, uint32_t v)
+{
+    return str_starts_with(plan_builder_text(placing->layout->builder, placing->variants[v].name),
+                           "Suspend");
+}
+
+static bool in_function(const struct placing *placing, plan_file_id file, uint32_t line)
+{
+    return file.v == placing->future->file.v && line >= placing->future->line &&
+           (!placing->last_line || line <= placing->last_line);
+}
+
+static bool is_in_macro(const struct placing *placing, uint32_t v)
+{
+    const struct plan_variant *variant = &placing->variants[v];
+    return is_suspend(placing, v) && variant->line && placing->future->line &&
+           !in_function(placing, variant->file, variant->line);
+}
+
+static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
+{
+    struct plan_builder *builder = placing->layout->builder;
+    plan_type_id payload = placing->variants[v].payload;
+    const struct plan_type *type =
+        payload.v ? plan_builder_row(builder, PLAN_TYPES, payload.v) : NULL;
+    for (uint32_t m = 0; type && m < type->nr_members; m++) {
+        const struct plan_member *member =
+            plan_builder_row(builder, PLAN_MEMBERS, type->first_member + m);
+        if (strcmp(plan_builder_text(builder, member->name), "__awaitee") == 0)
+            return member->type;
+    }
+    return (plan_type_id){0};
+}
+
+/* Awaits that are no macro's use up their own variables, so that those left over are macros'. */
+static void take_plain_awaits(struct placing *placing)
+{
+    struct awaitees *awaitees = &placing->awaitees;
+    for (uint32_t v = 0; v < placing->nr_variants; v++) {
+        if (!is_suspend(placing, v) || is_in_macro(placing, v))
+            continue;
+        plan_type_id type = awaitee_type(placing, v);
+        for (size_t i = 0; i < awaitees->nr; i++) {
+            struct awaitee *row = &awaitees->rows[i];
+            if (row->taken || row->type.v != type.v || row->line != placing->variants[v].line)
+                continue;
+            row->taken = true;
+            break;
+        }
+    }
+}
+
+/*
+ * The user's line of await `v`: that of the variable __awaitee of the same type.  With several
+ * of one type they are paired in order, if there are as many as awaits; else the line is unknown.
+ */
+static const struct awaitee *match_awaitee(const struct placing *placing, uint32_t v)
+{
+    plan_type_id type = awaitee_type(placing, v);
+    const struct awaitees *awaitees = &placing->awaitees;
+    uint32_t rank = 0, nr_awaits = 0, nr_rows = 0;
+    const struct awaitee *ranked = NULL, *first = NULL;
+    bool all_equal = true;
+    if (!type.v)
+        return NULL;
+    for (uint32_t other = 0; other < placing->nr_variants; other++)
+        if (is_in_macro(placing, other) && awaitee_type(placing, other).v == type.v) {
+            rank += other < v;
+            nr_awaits++;
+        }
+    for (size_t i = 0; i < awaitees->nr; i++) {
+        const struct awaitee *row = &awaitees->rows[i];
+        if (row->taken || row->type.v != type.v || !in_function(placing, row->file, row->line))
+            continue;
+        first = first ? first : row;
+        all_equal &= row->line == first->line;
+        if (nr_rows++ == rank)
+            ranked = row;
+    }
+    if (!nr_rows)
+        return NULL;
+    return all_equal ? first : nr_rows == nr_awaits ? ranked : NULL;
+}
+
+/* For a macro of the same crate the compiler keeps only its inner line: look at the calls. */
+static uint32_t line_by_calls(const struct placing *placing, uint32_t v, const char *macro)
+{
+    enum { MAX_CALLS = 256 };
+    uint32_t lines[MAX_CALLS], rank = 0, nr_awaits = 0;
+    struct plan_builder *builder = placing->layout->builder;
+    const struct plan_variant *variant = &placing->variants[v];
+    for (uint32_t other = 0; other < placing->nr_variants; other++)
+        if (is_in_macro(placing, other) && placing->variants[other].line == variant->line &&
+            placing->variants[other].file.v == variant->file.v) {
+            rank += other < v;
+            nr_awaits++;
+        }
+    const struct plan_file *file =
+        plan_builder_row(builder, PLAN_FILES, placing->future->file.v);
+    size_t nr = macro_calls(plan_builder_text(builder, file->path), macro, placing->future->line,
+                            placing->last_line, placing->built_ns, lines, MAX_CALLS);
+    if (nr == 1)
+        return lines[0];
+    return nr == nr_awaits ? lines[rank] : 0;
+}
+
+static void place_await(struct placing *placing, uint32_t v)
+{
+    struct plan_builder *builder = placing->layout->builder;
+    const struct plan_variant *variant = &placing->variants[v];
+    struct plan_await *await = &placing->awaits[v];
+    struct text macro;
+    text_init(&macro);
+    const struct plan_file *file =
+        variant->file.v ? plan_builder_row(builder, PLAN_FILES, variant->file.v) : NULL;
+    const char *path = file ? plan_builder_text(builder, file->path) : NULL;
+    bool named = macro_name_at(path, variant->line, placing->built_ns, &macro);
+    const struct awaitee *awaitee = match_awaitee(placing, v);
+    uint32_t line = awaitee ? awaitee->line
+                    : named ? line_by_calls(placing, v, text_str(&macro))
+                            : 0;
+    if (!named) {
+        const char *slash = path ? strrchr(path, '/') : NULL;
+        text_printf(&macro, "macro in %s", slash ? slash + 1 : "unknown file");
+    }
+    await->file = placing->future->file;
+    await->line = line ? line : placing->future->line;
+    await->is_exact = line != 0;
+    await->macro = plan_builder_string(builder, text_str(&macro));
+    text_deinit(&macro);
+}
+
+static void place_awaits(struct placing *placing, const struct dwarf_die *body)
+{
+    bool any = false;
+    for (uint32_t v = 0; v < placing->nr_variants; v++)
+        any |= is_in_macro(placing, v);
+    if (!any)
+        return;
+    if (body)
+        gather_awaitees(placing->layout, body, &placing->awaitees);
+    take_plain_awaits(placing);
+    for (uint32_t v = 0; v < placing->nr_variants; v++)
+        if (is_in_macro(placing, v))
+            place_await(placing, v);
+    free(placing->awaitees.rows);
+}
+
+/* --- rows of the plan ------------------------------------------------------------------------- */
+
+struct compiling {
+    struct layout *layout;
+    struct map bodies;  /* path hash -> row + 1 of the best body */
+    struct map symbols; /* hash of a mangled name -> symbol + 1 */
+    const struct elf_file *symbol_file;
+    int64_t built_ns;
+};
+
+/* Better: has an address, has a symbol. */
+static int body_worth(const struct index_body *body)
+{
+    return 2 * body->has_code + (body->symbol != NULL);
+}
+
+static void map_bodies(struct compiling *compiling)
+{
+    const struct program_index *index = compiling->layout->index;
+    for (size_t i = 0; i < index->nr_bodies; i++) {
+        bool is_new;
+        uint32_t *best = map_put(&compiling->bodies, index->bodies[i].path_hash, &is_new);
+        if (is_new || body_worth(&index->bodies[i]) > body_worth(&index->bodies[*best - 1]))
+            *best = (uint32_t)i + 1;
+    }
+    for (uint32_t i = 0; i < compiling->symbol_file->nr_symbols; i++)
+        if (compiling->symbol_file->symbols[i].type == STT_FUNC)
+            *map_put(&compiling->symbols,
+                     hash_str(compiling->symbol_file->symbols[i].name, 0), NULL) = i + 1;
+}
+
+static enum plan_future_kind kind_of(const char *env_name)
+{
+    if (str_starts_with(env_name, "{async_block"))
+        return PLAN_FUTURE_BLOCK;
+    return str_starts_with(env_name, "{async_closure") ? PLAN_FUTURE_CLOSURE : PLAN_FUTURE_FN;
+}
+
+static void set_code(struct compiling *compiling, const struct index_body *body,
+                     const struct dwarf_die *die, struct plan_future *future)
+{
+    struct text name;
+    text_init(&name);
+    if (body->symbol && demangle_rust(body->symbol, &name))
+        future->symbol = plan_builder_string(compiling->layout->builder, text_str(&name));
+    text_deinit(&name);
+    struct pc_ranges ranges = {0};
+    dwarf_ranges(die, &ranges);
+    const uint32_t *symbol =
+        body->symbol ? map_find(&compiling->symbols, hash_str(body->symbol, 0)) : NULL;
+    if (symbol)
+        future->poll_addr = compiling->symbol_file->symbols[*symbol - 1].addr;
+    else if (ranges.nr)
+        future->poll_addr = ranges.rows[0].low;
+    free(ranges.rows);
+}
+
+static void compile_one(struct compiling *compiling, const struct coroutine *coroutine)
+{
+    struct layout *layout = compiling->layout;
+    struct plan_builder *builder = layout->builder;
+    const struct index_env *env = coroutine->env;
+    struct text path;
+    text_init(&path);
+    index_scope_path(layout->index, env->scope, &path);
+    text_printf(&path, "%s%s", path.length ? "::" : "", env->name);
+    struct plan_future future = {
+        .path = plan_builder_string(builder, text_str(&path)),
+        .kind = kind_of(env->name),
+        .nr_copies = coroutine->nr_copies,
+        .type = env->is_declaration ? (plan_type_id){0} : layout_compile(layout, env->die),
+    };
+    text_deinit(&path);
+    const uint32_t *row = map_find(&compiling->bodies, env->path_hash);
+    struct dwarf_die body;
+    bool has_body = row && dwarf_die_at(layout->dwarf, layout->index->bodies[*row - 1].die, &body);
+    if (has_body)
+        set_code(compiling, &layout->index->bodies[*row - 1], &body, &future);
+
+    const struct plan_type *type =
+        future.type.v ? plan_builder_row(builder, PLAN_TYPES, future.type.v) : NULL;
+    if (type && type->kind != PLAN_TYPE_COROUTINE)
+        future.type.v = 0; /* an env without states: corrupt */
+    uint32_t nr = future.type.v ? type->nr_variants : 0;
+    struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
+    struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
+    struct placing placing = {.layout = layout, .future = &future, .variants = variants,
+                              .nr_variants = nr, .awaits = awaits,
+                              .built_ns = compiling->built_ns};
+    for (uint32_t v = 0; v < nr; v++) {
+        variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS,
+                                                               type->first_variant + v);
+        const char *name = plan_builder_text(builder, variants[v].name);
+        if (strcmp(name, "Unresumed") == 0) {
+            future.file = variants[v].file;
+            future.line = variants[v].line;
+        } else if (strcmp(name, "Returned") == 0) {
+            placing.last_line = variants[v].line;
+        }
+    }
+    place_awaits(&placing, has_body ? &body : NULL);
+    for (uint32_t v = 0; v < nr; v++) {
+        uint32_t id = plan_builder_add(builder, PLAN_AWAITS, &awaits[v]);
+        future.first_await = v ? future.first_await : id;
+    }
+    plan_builder_add(builder, PLAN_FUTURES, &future);
+    free(variants);
+    free(awaits);
+}
+
+void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,
+                        const struct elf_file *symbols)
+{
+    struct compiling compiling = {.layout = layout, .symbol_file = symbols,
+                                  .built_ns = symbols->file.identity.modified_ns};
+    map_bodies(&compiling);
+    for (size_t i = 0; i < coroutines->nr; i++)
+        compile_one(&compiling, &coroutines->rows[i]);
+    map_deinit(&compiling.bodies);
+    map_deinit(&compiling.symbols);
+}

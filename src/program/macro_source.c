@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "program/macro_source.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "base/file.h"
+
+enum { MAX_SOURCE_BYTES = 8 << 20 };
+
+/* Macros that await, of crates whose source may not be on the machine: by end of the path. */
+static const struct {
+    const char *path_end;
+    const char *name;
+} known_macros[] = {
+    {"/src/macros/join.rs", "join!"},
+    {"/src/macros/try_join.rs", "try_join!"},
+    {"/src/macros/select.rs", "select!"},
+    {"/src/async_await/select_mod.rs", "select!"},
+};
+
+/* One step of a reader of Rust text that knows what is not code: comments and literals. */
+struct lexer {
+    const char *at, *end;
+    uint32_t line;
+};
+
+static void step(struct lexer *lexer)
+{
+    lexer->line += *lexer->at == '\n';
+    lexer->at++;
+}
+
+static bool ahead(const struct lexer *lexer, const char *text)
+{
+    size_t length = strlen(text);
+    return (size_t)(lexer->end - lexer->at) >= length && memcmp(lexer->at, text, length) == 0;
+}
+
+static void skip_block_comment(struct lexer *lexer)
+{
+    unsigned depth = 0;
+    while (lexer->at < lexer->end) {
+        if (ahead(lexer, "/*")) {
+            depth++;
+            lexer->at += 2;
+        } else if (ahead(lexer, "*/")) {
+            lexer->at += 2;
+            if (--depth == 0)
+                return;
+        } else {
+            step(lexer);
+        }
+    }
+}
+
+static void skip_string(struct lexer *lexer)
+{
+    for (step(lexer); lexer->at < lexer->end && *lexer->at != '"'; step(lexer))
+        if (*lexer->at == '\\' && lexer->at + 1 < lexer->end)
+            step(lexer);
+    if (lexer->at < lexer->end)
+        step(lexer);
+}
+
+/* r"...", r#"..."#: true when one began here. */
+static bool skip_raw_string(struct lexer *lexer)
+{
+    const char *p = lexer->at + 1;
+    size_t hashes = 0;
+    while (p < lexer->end && *p == '#') {
+        hashes++;
+        p++;
+    }
+    if (p >= lexer->end || *p != '"')
+        return false;
+    while (lexer->at <= p)
+        step(lexer);
+    while (lexer->at < lexer->end) {
+        bool quote = *lexer->at == '"';
+        step(lexer);
+        size_t seen = 0;
+        while (quote && seen < hashes && lexer->at < lexer->end && *lexer->at == '#') {
+            step(lexer);
+            seen++;
+        }
+        if (quote && seen == hashes)
+            return true;
+    }
+    return true;
+}
+
+/* 'x' or '\n' but not the lifetime 'a. */
+static void skip_quote(struct lexer *lexer)
+{
+    const char *p = lexer->at;
+    bool literal = p + 2 < lexer->end && (p[1] == '\\' || p[2] == '\'');
+    step(lexer);
+    if (!literal)
+        return;
+    while (lexer->at < lexer->end && *lexer->at != '\'' && *lexer->at != '\n') {
+        if (*lexer->at == '\\' && lexer->at + 1 < lexer->end)
+            step(lexer);
+        step(lexer);
+    }
+    if (lexer->at < lexer->end && *lexer->at == '\'')
+        step(lexer);
+}
+
+/* Passes over what is no code; true while something was skipped. */
+static bool skip_no_code(struct lexer *lexer)
+{
+    if (ahead(lexer, "//")) {
+        while (lexer->at < lexer->end && *lexer->at != '\n')
+            step(lexer);
+    } else if (ahead(lexer, "/*")) {
+        skip_block_comment(lexer);
+    } else if (*lexer->at == '"') {
+        skip_string(lexer);
+    } else if (*lexer->at == 'r' && lexer->at + 1 < lexer->end &&
+               (lexer->at[1] == '"' || lexer->at[1] == '#')) {
+        return skip_raw_string(lexer);
+    } else if (*lexer->at == '\'') {
+        skip_quote(lexer);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool is_word(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Takes a word; its length, 0 where there is none. */
+static size_t take_word(struct lexer *lexer, const char **word)
+{
+    *word = lexer->at;
+    while (lexer->at < lexer->end && is_word(*lexer->at))
+        lexer->at++;
+    return (size_t)(lexer->at - *word);
+}
+
+static void skip_space(struct lexer *lexer)
+{
+    while (lexer->at < lexer->end && isspace((unsigned char)*lexer->at))
+        step(lexer);
+}
+
+struct open_macro {
+    const char *name;
+    size_t length;
+    int depth; /* of braces at its definition; 0: none open */
+};
+
+/* After the word macro_rules: "! name". */
+static void begin_macro(struct lexer *lexer, struct open_macro *macro, int depth)
+{
+    skip_space(lexer);
+    if (lexer->at >= lexer->end || *lexer->at != '!')
+        return;
+    step(lexer);
+    skip_space(lexer);
+    const char *word;
+    size_t length = take_word(lexer, &word);
+    if (length)
+        *macro = (struct open_macro){word, length, depth + 1};
+}
+
+/* The macro whose definition is open at the start of `line`. */
+static struct open_macro find_definition(struct lexer lexer, uint32_t line)
+{
+    struct open_macro macro = {0};
+    int depth = 0;
+    while (lexer.at < lexer.end && lexer.line < line) {
+        const char *word;
+        if (skip_no_code(&lexer))
+            continue;
+        char c = *lexer.at;
+        if (is_word(c)) {
+            size_t length = take_word(&lexer, &word);
+            if (length == 11 && memcmp(word, "macro_rules", 11) == 0 && !macro.depth)
+                begin_macro(&lexer, &macro, depth);
+            continue;
+        }
+        if (c == '{' || c == '(' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ')' || c == ']') && depth-- == macro.depth)
+            macro = (struct open_macro){0};
+        step(&lexer);
+    }
+    return macro;
+}
+
+static bool open_source(const char *path, int64_t built_ns, struct file *file,
+                        struct lexer *lexer)
+{
+    if (!path || !str_ends_with(path, ".rs") || !file_open(file, path, NULL))
+        return false;
+    if (file->size_bytes > MAX_SOURCE_BYTES || file->identity.modified_ns > built_ns) {
+        file_close(file);
+        return false;
+    }
+    *lexer = (struct lexer){(const char *)file->bytes,
+                            (const char *)file->bytes + file->size_bytes, 1};
+    return true;
+}
+
+bool macro_name_at(const char *path, uint32_t line, int64_t built_ns, struct text *name)
+{
+    struct file file;
+    struct lexer lexer;
+    bool found = false;
+    if (open_source(path, built_ns, &file, &lexer)) {
+        struct open_macro macro = find_definition(lexer, line);
+        found = macro.depth > 0;
+        if (found)
+            text_printf(name, "%.*s!", (int)macro.length, macro.name);
+        file_close(&file);
+    }
+    for (size_t i = 0; !found && path && i < sizeof(known_macros) / sizeof(*known_macros); i++) {
+        found = str_ends_with(path, known_macros[i].path_end);
+        if (found)
+            text_append_str(name, known_macros[i].name);
+    }
+    return found;
+}
+
+size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,
+                   int64_t built_ns, uint32_t *lines, size_t max)
+{
+    struct file file;
+    struct lexer lexer;
+    size_t nr = 0, length = strlen(name); /* with its "!" */
+    if (!open_source(path, built_ns, &file, &lexer))
+        return 0;
+    while (lexer.at < lexer.end && lexer.line <= last && nr < max) {
+        const char *word;
+        if (skip_no_code(&lexer))
+            continue;
+        if (!is_word(*lexer.at)) {
+            step(&lexer);
+            continue;
+        }
+        uint32_t line = lexer.line;
+        size_t word_length = take_word(&lexer, &word);
+        if (line >= first && word_length + 1 == length && lexer.at < lexer.end &&
+            *lexer.at == '!' && memcmp(word, name, word_length) == 0)
+            lines[nr++] = line;
+    }
+    file_close(&file);
+    return nr;
+}

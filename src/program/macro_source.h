@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Names of macros, from the source where it is at hand: DWARF tells the line inside a macro, but
+ * neither its name nor, for a macro of the same crate, where it was called.
+ */
+#pragma once
+
+#include "base/memory.h"
+#include "base/text.h"
+
+/*
+ * Appends "name!" of the macro whose definition holds the line: read from the file itself when it
+ * is not newer than `built_ns` (else it may be another text), or known by the file's name.  False:
+ * not known.
+ */
+bool macro_name_at(const char *path, uint32_t line, int64_t built_ns, struct text *name);
+
+/* The lines first..last of the file on which "name!" is called, at most `max`; returns how many. */
+size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,
+                   int64_t built_ns, uint32_t *lines, size_t max);

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Completion of asyncmem for bash.
+
+_asyncmem() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local command='' word options
+	COMPREPLY=()
+
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+		case $word in
+		types | plan) command=$word; break ;;
+		esac
+	done
+
+	case $previous in
+	--sort) mapfile -t COMPREPLY < <(compgen -W 'size waste name' -- "$current"); return ;;
+	--color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
+	--symbols) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	--min-bytes | --match | --top) return ;;
+	esac
+
+	case $command in
+	types) options='--json --min-bytes --match --sort --top --all --full-names --symbols --no-cache --color --help' ;;
+	plan) options='--json --no-cache --symbols --help' ;;
+	*) options='types plan --help --version' ;;
+	esac
+
+	if [[ $current == -* || -z $command ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+	else
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+	fi
+}
+
+complete -F _asyncmem asyncmem

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Completion of asyncmem for fish.
+
+set -l commands types plan
+
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a types \
+    -d 'List every future type with what it keeps at each await'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a plan \
+    -d 'Show what can be read from a binary'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -l version -d 'Print the version'
+complete -c asyncmem -l help -d 'Print a summary'
+
+complete -c asyncmem -F -n "__fish_seen_subcommand_from $commands"
+complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l json -d 'Print one JSON document'
+complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l no-cache \
+    -d 'Neither read nor write the cache'
+complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -r -F -l symbols \
+    -d 'Take debug information from this file'
+
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l min-bytes -d 'Leave out smaller futures'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l match \
+    -d 'Keep futures whose full name contains the text'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l sort -a 'size waste name' \
+    -d 'What to order by'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l top -d 'Show the first N futures'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -l all -d 'Show all futures'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -l full-names \
+    -d 'Print names with all generic arguments'
+complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l color -a 'auto always never' \
+    -d 'Whether to use colour'
