@@ -16,8 +16,7 @@ enum { SCOPE_NONE = 0, MAX_SCOPE_DEPTH = 128 };
 struct part {
     struct arena arena; /* abbreviations: lives as long as the index */
     struct index_scope *scopes;
-    uint64_t *hashes; /* path hash of each scope */
-    size_t nr_scopes, scopes_capacity, hashes_capacity;
+    size_t nr_scopes, scopes_capacity;
     struct index_env *envs;
     size_t nr_envs, envs_capacity;
     struct index_body *bodies;
@@ -25,7 +24,7 @@ struct part {
     struct index_items task_polls, task_cells, dyn_vtables;
     uint32_t *stack; /* scope of each open DIE */
     size_t stack_capacity;
-    uint64_t nr_dies;
+    uint64_t nr_dies, nr_rust_types;
     const struct map *wanted; /* second pass: hashes of types to find */
     struct index_items found;
 };
@@ -47,16 +46,14 @@ static uint32_t add_scope(struct part *part, uint32_t parent, const char *name,
 {
     part->scopes = array_reserve(part->scopes, &part->scopes_capacity, part->nr_scopes + 1,
                                  sizeof(*part->scopes));
-    part->hashes = array_reserve(part->hashes, &part->hashes_capacity, part->nr_scopes + 1,
-                                 sizeof(*part->hashes));
     part->scopes[part->nr_scopes] = (struct index_scope){
-        .parent = {parent}, .name = name,
+        .parent = {parent},
+        .name = name,
+        .path_hash = index_path_hash(parent ? part->scopes[parent - 1].path_hash : 0, name),
         .depth = parent ? part->scopes[parent - 1].depth + 1 : 1,
         .begin = begin,
         .end = ~(uint64_t)0,
     };
-    part->hashes[part->nr_scopes] =
-        index_path_hash(parent ? part->hashes[parent - 1] : 0, name);
     return (uint32_t)++part->nr_scopes;
 }
 
@@ -83,7 +80,7 @@ static bool in_tokio_task(const struct part *part, uint32_t scope, const char *l
 
 static uint64_t path_hash(const struct part *part, uint32_t scope, const char *name)
 {
-    return index_path_hash(scope ? part->hashes[scope - 1] : 0, name);
+    return index_path_hash(scope ? part->scopes[scope - 1].path_hash : 0, name);
 }
 
 static bool is_coroutine_name(const char *name)
@@ -212,6 +209,7 @@ static void see_die(struct part *part, const struct dwarf_die *die, uint32_t sco
         return;
     switch (die->abbrev->tag) {
     case DW_TAG_structure_type:
+        part->nr_rust_types += die->unit->is_rust && die->abbrev->has_children;
         see_structure(part, die, scope);
         break;
     case DW_TAG_subprogram:
@@ -353,6 +351,7 @@ static void count_rows(struct program_index *index, const struct part *parts, un
         index->nr_envs += parts[i].nr_envs;
         index->nr_bodies += parts[i].nr_bodies;
         index->nr_dies += parts[i].nr_dies;
+        index->nr_rust_types += parts[i].nr_rust_types;
     }
 }
 
@@ -406,7 +405,6 @@ static void merge(struct program_index *index, struct part *parts, unsigned nr_p
 static void part_free(struct part *part)
 {
     free(part->scopes);
-    free(part->hashes);
     free(part->envs);
     free(part->bodies);
     free(part->task_polls.rows);

@@ -21,6 +21,7 @@ typedef struct {
 struct index_scope {
     scope_id parent;
     const char *name;
+    uint64_t path_hash;
     uint32_t depth;      /* steps of the path, this one included */
     uint64_t begin, end; /* offsets in .debug_info of what it holds */
     /* Of an {impl#N}: a mangled symbol of something below it, and how many path steps below. */
@@ -70,7 +71,7 @@ struct program_index {
     struct index_items task_polls;  /* tokio::runtime::task::raw::poll<T, S> */
     struct index_items task_cells;  /* struct tokio::runtime::task::core::Cell<T, S> */
     struct index_items dyn_vtables; /* <X as Trait>::{vtable} */
-    uint64_t nr_dies;
+    uint64_t nr_dies, nr_rust_types; /* complete structures in units written in Rust */
     uint32_t nr_units, nr_unreadable_units, nr_rust_units;
 };
 

@@ -18,7 +18,9 @@ _ENTRY = re.compile(
     r"        (?P<kind>upvar|local|field) `\.(?P<name>[^`]*)`: (?P<size>\d+) bytes"
     r"(?:, offset: (?P<offset>\d+) bytes)?(?:, alignment: \d+ bytes)?(?:, type: (?P<type>.*))?$"
 )
-_UNNAMED = re.compile(r"\.coroutine_field(\d+)$")
+# rustc numbers unnamed entries over all states, DWARF (`__7`) within each: the numbers say nothing here.
+_UNNAMED = re.compile(r"\.coroutine_field\d+$")
+UNNAMED = "__unnamed"
 _FUTURE = re.compile(r"\{async (fn body of|block@|closure body@)")
 _KINDS = {"fn body of": "async fn", "block@": "async block", "closure body@": "async closure"}
 
@@ -26,7 +28,7 @@ _KINDS = {"fn body of": "async fn", "block@": "async block", "closure body@": "a
 @dataclass(frozen=True)
 class Entry:
     kind: str  # "upvar" or "local"
-    name: str  # as DWARF writes it: `__7` for an unnamed one, `__awaitee` for the awaited future
+    name: str  # UNNAMED for a temporary or a drop flag, `__awaitee` for the awaited future
     offset: int
     size: int
     type: str  # "" where rustc does not print it
@@ -58,7 +60,7 @@ class ListingError(Exception):
 
 def _entry(match, at):
     offset = at if match["offset"] is None else int(match["offset"])
-    name = _UNNAMED.sub(r"__\1", match["name"])
+    name = _UNNAMED.sub(UNNAMED, match["name"])
     return Entry(match["kind"], name, offset, int(match["size"]), match["type"] or "")
 
 

@@ -167,9 +167,10 @@ def numbered_path(name):
 
 # ---- comparing one future type ------------------------------------------------------------------------------
 
-def capture_name(name):
-    """A capture by reference is `_ref__x` to rustc; a report may as well call it `x`."""
-    return name.removeprefix("_ref__")
+def plain_name(name):
+    """A capture by reference is `_ref__x` to rustc; a report may as well call it `x`. DWARF numbers the
+    unnamed slots otherwise than rustc does, so these have but one name here."""
+    return re.sub(r"^__\d+$", rustc_listing.UNNAMED, name.removeprefix("_ref__"))
 
 
 class Comparison:
@@ -180,7 +181,8 @@ class Comparison:
         self.problems = []
         self.slots = self.hidden = self.states = 0
         self._sizes()
-        self.visible = {}  # state name -> the entries the report knows of
+        self.used = {}  # state name -> the entries that are slots in the report
+        self.visible = {}  # state name -> these, the awaited future and the upvars
         reported = {state["name"]: state for state in future["states"]}
         self._expect("names of the states", sorted(reported), sorted(layout.states))
         both = [(reported[name], entries) for name, entries in layout.states.items() if name in reported]
@@ -234,12 +236,13 @@ class Comparison:
                 used.append(entry)
         self.slots += len(used)
         self._missing(state, must, used)
+        self.used[name] = used
         self.visible[name] = used + awaitees + [e for e in entries if e.kind == "upvar" and e not in used]
 
     @staticmethod
     def _entry_of(slot, allowed, used):
         for entry in allowed:
-            if (capture_name(entry.name) == capture_name(slot["name"])
+            if (plain_name(entry.name) == plain_name(slot["name"])
                     and entry.size == slot["size_bytes"] and entry not in used
                     and (entry.offset == slot["offset_bytes"] or entry.size == 0)
                     and (entry.kind == "upvar") == slot["upvar"]):
@@ -250,9 +253,10 @@ class Comparison:
         """Every slot must be reported; of several with one name DWARF knows one, the others are hidden."""
         groups = defaultdict(list)
         for entry in must:
-            groups[entry.kind, entry.name].append(entry)
+            at = entry.offset if entry.name == rustc_listing.UNNAMED else None  # these are never merged
+            groups[entry.kind, entry.name, at].append(entry)
         hidden = 0
-        for (_, name), group in groups.items():
+        for (_, name, _), group in groups.items():
             hidden += len(group) - 1
             there = [entry for entry in group if entry in used]
             if not there and any(entry.size for entry in group):
@@ -263,12 +267,11 @@ class Comparison:
 
     def _compare_shares(self, state, entries):
         name = state["name"]
-        must, may = self._allowed(name, entries)
+        must, _ = self._allowed(name, entries)
         every = set(range(self.layout.size))
         known = self.visible[name]
         awaited = covered(e for e in known if e.name == AWAITEE)
-        slots = covered(e for e in known if e in must + may and e.name != AWAITEE
-                        and self._is_reported(e, state))
+        slots = covered(self.used[name])
         dead = covered(e for e in known if e.kind == "upvar") - slots
         here = slots | awaited | dead
         hidden = covered(e for e in must if e not in known) - here
@@ -287,12 +290,6 @@ class Comparison:
                 f"{name}: other_states_bytes: asyncmem {state['other_states_bytes']}, but of these bytes"
                 f" {len(elsewhere & hidden)} belong to a hidden slot of this very state")
         self._compare_await(state, entries)
-
-    @staticmethod
-    def _is_reported(entry, state):
-        return any(capture_name(slot["name"]) == capture_name(entry.name)
-                   and slot["upvar"] == (entry.kind == "upvar")
-                   and slot["size_bytes"] == entry.size for slot in state["slots"])
 
     def _compare_await(self, state, entries):
         """The awaited future's type: rustc prints it, so its name must be the same one."""

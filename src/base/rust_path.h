@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Steps of Rust paths as symbols and DWARF write them: a::<B as C>::{closure#0}<D>.  "::" parts
+ * steps only outside of brackets.  Plain text functions; any input is safe.
+ */
+#pragma once
+
+#include "base/text.h"
+
+/* Length of the first step of `path` (up to the next outer "::" or the end). */
+size_t rust_path_step(const char *path, size_t length);
+/* Length of the path without its last `steps` steps; 0 where it has no more. */
+size_t rust_path_parent(const char *path, size_t length, unsigned steps);
+/* Turns a v0 name's "f::<T>" into "f<T>". */
+void rust_path_fold_turbofish(struct text *path);
+/* Turns "<demo::Conn>" into "demo::Conn"; a "<X as Y>" stays. */
+void rust_path_unwrap(struct text *path);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "program/impl_names.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rust_path.h"
+#include "program/demangle.h"
+
+/* --- from a symbol to the impl ------------------------------------------------------------------ */
+
+/* v0 names one instance's arguments; another instance has others, so they are left out. */
+static void strip_arguments(struct text *name)
+{
+    struct text out;
+    text_init(&out);
+    int depth = 0;
+    bool whole = name->data[0] == '<'; /* <X as Trait>: the outer pair stays */
+    for (size_t i = 0; i < name->length; i++) {
+        char c = name->data[i];
+        bool outer = whole && ((c == '<' && i == 0) || (c == '>' && depth == 0));
+        if (c == '<' && !outer)
+            depth++;
+        if (!depth)
+            text_append_char(&out, c);
+        if (c == '>' && !outer && depth && name->data[i - 1] != '-')
+            depth--;
+    }
+    text_clear(name);
+    text_append_str(name, text_str(&out));
+    text_deinit(&out);
+}
+
+/* The source form of an impl, from the symbol of a function `depth` steps below it. */
+static bool display_of(const struct index_scope *scope, struct text *display)
+{
+    struct text name;
+    text_init(&name);
+    bool ok = demangle_rust(scope->impl_symbol, &name);
+    if (ok) {
+        rust_path_fold_turbofish(&name);
+        size_t end = rust_path_parent(text_str(&name), name.length, scope->impl_depth);
+        ok = end > 0;
+        text_append(display, text_str(&name), end);
+        if (ok)
+            rust_path_unwrap(display);
+        if (ok && str_starts_with(scope->impl_symbol, "_R"))
+            strip_arguments(display);
+    }
+    text_deinit(&name);
+    return ok && display->length;
+}
+
+/* Copies of one impl in many units can disagree only where a blanket impl has several types. */
+static void merge_display(struct text *kept, const struct text *other)
+{
+    if (!kept->length) {
+        text_append_str(kept, text_str(other));
+        return;
+    }
+    if (strcmp(text_str(kept), text_str(other)) == 0)
+        return;
+    const char *as = strstr(text_str(kept), " as ");
+    struct text any;
+    text_init(&any);
+    text_printf(&any, "<_%s", as ? as : ">");
+    text_clear(kept);
+    text_append_str(kept, text_str(&any));
+    text_deinit(&any);
+}
+
+/* --- the paths that are mentioned ---------------------------------------------------------------- */
+
+struct mention {
+    uint64_t hash;
+    const char *path; /* in the builder's strings when found; copied before anything is added */
+    size_t length;
+    struct text display;
+};
+
+struct mentions {
+    struct mention *rows;
+    size_t nr, capacity;
+    struct map by_hash; /* path hash -> row + 1 */
+};
+
+static bool is_path_char(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == ':' || c == '{' || c == '}' || c == '#';
+}
+
+static uint64_t hash_path(const char *path, size_t length)
+{
+    uint64_t hash = 0;
+    while (length) {
+        size_t step = rust_path_step(path, length);
+        hash = hash_bytes(path, step, hash);
+        path += step;
+        length -= step;
+        if (length >= 2) {
+            path += 2;
+            length -= 2;
+        }
+    }
+    return hash;
+}
+
+static void note_mentions(struct mentions *mentions, const char *string)
+{
+    for (const char *at = string; (at = strstr(at, "{impl#"));) {
+        const char *start = at, *end = strchr(at, '}');
+        if (!end)
+            return;
+        while (start > string && is_path_char(start[-1]))
+            start--;
+        size_t length = (size_t)(end + 1 - start);
+        uint64_t hash = hash_path(start, length);
+        bool is_new;
+        uint32_t *row = map_put(&mentions->by_hash, hash, &is_new);
+        if (is_new) {
+            mentions->rows = array_reserve(mentions->rows, &mentions->capacity, mentions->nr + 1,
+                                           sizeof(*mentions->rows));
+            mentions->rows[mentions->nr++] =
+                (struct mention){.hash = hash, .path = start, .length = length};
+            *row = (uint32_t)mentions->nr;
+        }
+        at = end;
+    }
+}
+
+static void find_displays(struct mentions *mentions, const struct program_index *index)
+{
+    struct text display;
+    text_init(&display);
+    for (size_t i = 0; i < index->nr_scopes; i++) {
+        const struct index_scope *scope = &index->scopes[i];
+        if (!scope->impl_symbol)
+            continue;
+        const uint32_t *row = map_find(&mentions->by_hash, scope->path_hash);
+        text_clear(&display);
+        if (row && display_of(scope, &display))
+            merge_display(&mentions->rows[*row - 1].display, &display);
+    }
+    text_deinit(&display);
+}
+
+void impl_names_add(struct plan_builder *builder, const struct program_index *index)
+{
+    struct mentions mentions = {0};
+    const struct plan_table *strings = &builder->tables[PLAN_STRINGS];
+    for (size_t at = 1; at < strings->nr;) {
+        const char *string = (const char *)strings->rows + at;
+        note_mentions(&mentions, string);
+        at += strlen(string) + 1;
+    }
+    find_displays(&mentions, index);
+    for (size_t i = 0; i < mentions.nr; i++) {
+        struct mention *mention = &mentions.rows[i];
+        char *path = strndup(mention->path, mention->length);
+        mention->path = path;
+    }
+    for (size_t i = 0; i < mentions.nr; i++) {
+        struct mention *mention = &mentions.rows[i];
+        if (mention->display.length) {
+            struct plan_impl row = {plan_builder_string(builder, mention->path),
+                                    plan_builder_string(builder, text_str(&mention->display))};
+            plan_builder_add(builder, PLAN_IMPLS, &row);
+        }
+        free((char *)mention->path);
+        text_deinit(&mention->display);
+    }
+    free(mentions.rows);
+    map_deinit(&mentions.by_hash);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "program/plan_compile.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "program/coroutines.h"
+#include "program/debug_source.h"
+#include "program/impl_names.h"
+#include "program/plan_builder.h"
+#include "program/plan_cache.h"
+#include "program/symbols_check.h"
+#include "program/tasks.h"
+
+static const char *const remedy =
+    "build with debug info (debug = 2 below [profile.release] in Cargo.toml) or give a rebuild "
+    "of the same commit that has it with --symbols";
+
+struct compiler {
+    const struct plan_request *request;
+    struct debug_source source;
+    struct program_index index;
+    struct plan_builder builder;
+    struct arena arena;
+};
+
+static void say(struct compiler *compiler, const char *step)
+{
+    if (compiler->request->progress)
+        compiler->request->progress(compiler->request->context, step);
+}
+
+/* --- what could be read and what not -------------------------------------------------------------- */
+
+static void set_detail(struct compiler *compiler, enum plan_detail detail, const char *reason)
+{
+    compiler->builder.facts.detail = detail;
+    compiler->builder.facts.detail_reason = plan_builder_string(&compiler->builder, reason);
+}
+
+static bool has_task_names(struct plan_builder *builder)
+{
+    for (size_t i = 1; i <= builder->tables[PLAN_TASKS].nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, (uint32_t)i);
+        if (task->future.v)
+            return true;
+    }
+    return false;
+}
+
+/* Why there are no layouts, as one sentence with its remedy. */
+static void explain_missing(struct compiler *compiler, struct text *reason)
+{
+    const struct debug_source *source = &compiler->source;
+    const struct elf_file *program = source->program;
+    bool has_info = source->dwarf.nr_files > 0;
+    if (source->nr_split_wanted > source->nr_split_found)
+        text_printf(reason, "the split debug info is missing (%s, and no %s.dwp): put it beside "
+                            "the program, or %s",
+                    source->missing ? source->missing : "its .dwo files", program->path, remedy);
+    else if (source->symbols->unread_debug || program->unread_debug)
+        text_printf(reason, "%s; build the program again", program->unread_debug
+                                                              ? program->unread_debug
+                                                              : source->symbols->unread_debug);
+    else if (source->wrong_debuglink)
+        text_printf(reason, "the debug file %s is of another build; put the right one there, or %s",
+                    source->wrong_debuglink, remedy);
+    else if (program->debuglink && !has_info)
+        text_printf(reason, "the debug file %s that the program names was not found; put it "
+                            "beside the program, or %s",
+                    program->debuglink, remedy);
+    else if (has_info && compiler->index.nr_rust_units)
+        text_printf(reason, "the debug info has no types (debug = 1 or line tables only); %s",
+                    remedy);
+    else if (has_info)
+        text_printf(reason, "no part of the debug info is of Rust code; %s", remedy);
+    else if (source->symbols->nr_symbols && source->symbols->has_symtab)
+        text_printf(reason, "the program has symbols but no debug info (debug = 0); %s", remedy);
+    else
+        text_printf(reason, "the program is stripped: it has neither debug info nor symbols; %s",
+                    remedy);
+}
+
+static void decide_detail(struct compiler *compiler)
+{
+    struct plan_builder *builder = &compiler->builder;
+    struct text reason;
+    text_init(&reason);
+    if (compiler->index.nr_rust_types) {
+        set_detail(compiler, PLAN_DETAIL_FULL, NULL);
+        if (compiler->source.nr_split_found < compiler->source.nr_split_wanted)
+            plan_builder_note(builder, "%u of %u split units are missing (the first: %s); types "
+                                       "that only they have are not shown",
+                              compiler->source.nr_split_wanted - compiler->source.nr_split_found,
+                              compiler->source.nr_split_wanted,
+                              compiler->source.missing ? compiler->source.missing : "?");
+    } else {
+        explain_missing(compiler, &reason);
+        set_detail(compiler,
+                   has_task_names(builder) || compiler->source.symbols->has_symtab
+                       ? PLAN_DETAIL_NAMES
+                       : PLAN_DETAIL_NONE,
+                   text_str(&reason));
+    }
+    text_deinit(&reason);
+}
+
+static void note_damage(struct compiler *compiler)
+{
+    struct plan_builder *builder = &compiler->builder;
+    if (compiler->source.dwarf.nr_corrupt_files)
+        plan_builder_note(builder, "the list of units in .debug_info ends early: the debug info "
+                                   "is corrupt; build the program again");
+    if (compiler->index.nr_unreadable_units)
+        plan_builder_note(builder, "%u of %u units of the debug info cannot be read",
+                          compiler->index.nr_unreadable_units, compiler->index.nr_units);
+    for (size_t i = 0; i < compiler->source.nr_files; i++)
+        if (compiler->source.files[i]->elf.unread_debug)
+            plan_builder_note(builder, "%s: %s", compiler->source.files[i]->elf.path,
+                              compiler->source.files[i]->elf.unread_debug);
+}
+
+static void add_source_row(struct plan_builder *builder, const char *path, const char *role)
+{
+    struct file_identity identity = {0};
+    bool exists = file_identity_get(path, &identity);
+    struct plan_source row = {
+        .path = plan_builder_string(builder, path),
+        .role = plan_builder_string(builder, role),
+        .size_bytes = exists ? identity.size_bytes : 0,
+        .modified_ns = identity.modified_ns,
+        .inode = identity.inode,
+    };
+    plan_builder_add(builder, PLAN_SOURCES, &row);
+}
+
+static void add_sources(struct compiler *compiler)
+{
+    struct plan_builder *builder = &compiler->builder;
+    for (size_t i = 0; i < compiler->source.nr_files; i++)
+        add_source_row(builder, compiler->source.files[i]->elf.path,
+                       compiler->source.files[i]->role);
+    /* Files whose coming would make the plan stale. */
+    if (compiler->source.nr_split_wanted > compiler->source.nr_split_found) {
+        struct text path;
+        text_init(&path);
+        text_printf(&path, "%s.dwp", compiler->source.program->path);
+        add_source_row(builder, text_str(&path), "missing package");
+        text_deinit(&path);
+    }
+}
+
+static void add_facts(struct compiler *compiler)
+{
+    struct plan_facts *facts = &compiler->builder.facts;
+    const struct elf_file *program = compiler->source.program;
+    char hex[2 * 64 + 1] = "";
+    for (uint32_t i = 0; i < program->build_id_bytes; i++)
+        snprintf(hex + 2 * i, 3, "%02x", program->build_id[i]);
+    facts->build_id = plan_builder_string(&compiler->builder, hex);
+    facts->machine = program->machine;
+    facts->nr_units = compiler->index.nr_units;
+    facts->nr_unreadable_units = compiler->index.nr_unreadable_units;
+    facts->nr_rust_units = compiler->index.nr_rust_units;
+    facts->nr_dies = compiler->index.nr_dies;
+    for (size_t f = 0; f < compiler->source.dwarf.nr_files; f++) {
+        const struct dwarf_file *file = compiler->source.dwarf.files[f];
+        for (int s = 0; s < NR_DEBUG_SECTIONS; s++)
+            facts->debug_bytes += file->elf->debug[s].size;
+        for (uint32_t i = 0; i < file->nr_units; i++)
+            if (file->units[i].version > facts->dwarf_version)
+                facts->dwarf_version = file->units[i].version;
+    }
+}
+
+/* --- compiling --------------------------------------------------------------------------------------- */
+
+/* Types, futures and tasks into a fresh builder; again when declared types were found. */
+static void compile_types(struct compiler *compiler)
+{
+    struct layout layout;
+    struct coroutines coroutines = {0};
+    layout_init(&layout, &compiler->source.dwarf, &compiler->index, &compiler->builder,
+                &compiler->arena);
+    coroutines_choose(&coroutines, &layout);
+    for (int round = 0;; round++) {
+        coroutines_compile(&coroutines, &layout, compiler->source.symbols);
+        tokio_add_tasks(&layout, &coroutines, compiler->source.program,
+                        compiler->source.symbols);
+        if (round == 3 || !layout_resolve_declared(&layout))
+            break;
+        plan_builder_deinit(&compiler->builder);
+        plan_builder_init(&compiler->builder);
+        layout_restart(&layout, &compiler->builder);
+    }
+    for (size_t i = 0; i < coroutines.nr; i++)
+        compiler->builder.facts.nr_declared_futures += coroutines.rows[i].env->is_declaration;
+    coroutines_free(&coroutines);
+    layout_deinit(&layout);
+}
+
+static void add_vtables(struct compiler *compiler)
+{
+    const struct index_items *items = &compiler->index.dyn_vtables;
+    for (size_t i = 0; i < items->nr; i++) {
+        struct dwarf_die variable, type;
+        struct plan_vtable row = {.addr = items->rows[i].addr, .die = DIE_NONE};
+        const struct dwarf *dwarf = &compiler->source.dwarf;
+        if (dwarf_die_at(dwarf, items->rows[i].die, &variable) &&
+            dwarf_die_at(dwarf, dwarf_attr_ref(&variable, 0x49 /* DW_AT_type */), &type))
+            row.die = dwarf_attr_ref(&type, 0x1d /* DW_AT_containing_type */);
+        row.name = plan_builder_string(&compiler->builder, items->rows[i].name);
+        plan_builder_add(&compiler->builder, PLAN_VTABLES, &row);
+    }
+}
+
+static void compile(struct compiler *compiler)
+{
+    say(compiler, "finding debug info");
+    debug_source_load(&compiler->source);
+    elf_file_symbols(compiler->source.symbols);
+    say(compiler, "reading debug info");
+    index_build(&compiler->index, &compiler->source.dwarf);
+    say(compiler, "laying out types");
+    compile_types(compiler);
+    add_vtables(compiler);
+    impl_names_add(&compiler->builder, &compiler->index);
+    decide_detail(compiler);
+    note_damage(compiler);
+    add_facts(compiler);
+    add_sources(compiler);
+}
+
+static void compiler_deinit(struct compiler *compiler)
+{
+    plan_builder_deinit(&compiler->builder);
+    index_free(&compiler->index);
+    debug_source_close(&compiler->source);
+    arena_deinit(&compiler->arena);
+}
+
+/* The plan of one file, as a block of bytes. */
+static bool compile_file(const struct plan_request *request, const char *path,
+                         const uint8_t key[16], struct loaded_plan *loaded, struct error *err)
+{
+    struct compiler compiler = {.request = request};
+    if (!debug_source_open(&compiler.source, path, err))
+        return false;
+    if (compiler.source.program->type == ET_REL) {
+        debug_source_close(&compiler.source);
+        return error_set(err, ERROR_INPUT, "%s: is an object file that was not linked; give the "
+                         "program or shared library that it went into", path);
+    }
+    plan_builder_init(&compiler.builder);
+    arena_init(&compiler.arena);
+    compile(&compiler);
+    loaded->bytes = plan_builder_finish(&compiler.builder, key, &loaded->size_bytes);
+    compiler_deinit(&compiler);
+    const char *problem;
+    if (!plan_open(&loaded->plan, loaded->bytes, loaded->size_bytes, &problem)) {
+        free(loaded->bytes);
+        return error_set(err, ERROR_INPUT, "%s: its debug info cannot be made into a plan (%s); "
+                         "build the program again", path, problem);
+    }
+    return true;
+}
+
+/* Layouts from a rebuild: its plan is the answer, if the two programs agree. */
+static bool compile_with_symbols(const struct plan_request *request, const uint8_t key[16],
+                                 struct loaded_plan *loaded, struct error *err)
+{
+    struct loaded_plan program = {0};
+    if (!compile_file(request, request->path, key, &program, err))
+        return false;
+    bool ok = compile_file(request, request->symbols_path, key, loaded, err);
+    if (ok && !symbols_check(&program.plan, request->path, &loaded->plan, request->symbols_path,
+                             err)) {
+        free(loaded->bytes);
+        ok = false;
+    }
+    free(program.bytes);
+    return ok;
+}
+
+bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, struct error *err)
+{
+    uint8_t key[16] = {0};
+    *loaded = (struct loaded_plan){0};
+    if (request->use_cache && plan_cache_find(loaded, request, key))
+        return true;
+    bool cacheable = request->use_cache && plan_cache_key(request, key);
+    bool ok = request->symbols_path
+                  ? compile_with_symbols(request, key, loaded, err)
+                  : compile_file(request, request->path, key, loaded, err);
+    if (!ok) {
+        *loaded = (struct loaded_plan){0};
+        return false;
+    }
+    if (cacheable)
+        plan_cache_store(request, loaded->bytes, loaded->size_bytes);
+    return true;
+}
+
+void plan_unload(struct loaded_plan *loaded)
+{
+    if (loaded->is_mapped)
+        munmap(loaded->bytes, loaded->size_bytes);
+    else
+        free(loaded->bytes);
+    *loaded = (struct loaded_plan){0};
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * tokio 1.23 and later.  A task's vtable (tokio/src/runtime/task/raw.rs) is a constant of ten
+ * words: poll, schedule, dealloc, try_read_output, drop_join_handle_slow, drop_abort_handle,
+ * shutdown, then the offsets of trailer, scheduler and task id in the cell.  It has no symbol; it
+ * is found by that shape (seven addresses of code, three small offsets in order), which holds for
+ * stripped files too, and named by what is known of its functions.
+ */
+#include <dwarf.h>
+#include <stdlib.h>
+
+#include "program/demangle.h"
+#include "program/tasks.h"
+
+enum {
+    NR_FUNCTIONS = 7,
+    NR_WORDS = 10,
+    SLOT_POLL = 0,
+    MIN_SCHEDULER_OFFSET = 24, /* behind the header */
+    MAX_SCHEDULER_OFFSET = 512,
+    MAX_ID_DISTANCE = 256,
+};
+
+static bool is_vtable(const struct elf_file *elf, const uint64_t *words)
+{
+    uint64_t trailer = words[7], scheduler = words[8], id = words[9];
+    if (trailer >= UINT32_MAX || scheduler < MIN_SCHEDULER_OFFSET ||
+        scheduler > MAX_SCHEDULER_OFFSET || id < scheduler || id > scheduler + MAX_ID_DISTANCE ||
+        trailer <= id || (trailer | scheduler | id) % 8)
+        return false;
+    for (int i = 0; i < NR_FUNCTIONS; i++)
+        if (!elf_addr_is_code(elf, words[i]))
+            return false;
+    return true;
+}
+
+static int vtable_order(const void *a, const void *b)
+{
+    const struct task_vtable *x = a, *y = b;
+    return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+struct task_vtable *tokio_find_vtables(const struct elf_file *elf, struct arena *arena,
+                                       uint32_t *nr)
+{
+    uint32_t nr_sections;
+    struct elf_words *data = elf_data_words(elf, arena, &nr_sections);
+    struct task_vtable *rows = NULL;
+    size_t capacity = 0;
+    *nr = 0;
+    for (uint32_t s = 0; s < nr_sections; s++)
+        for (uint64_t w = 0; w + NR_WORDS <= data[s].nr_words; w++) {
+            const uint64_t *words = &data[s].words[w];
+            if (!is_vtable(elf, words))
+                continue;
+            struct task_vtable vtable = {
+                .addr = data[s].addr + w * 8,
+                .poll_addr = words[SLOT_POLL],
+                .trailer_offset = (uint32_t)words[7],
+                .scheduler_offset = (uint32_t)words[8],
+                .id_offset = (uint32_t)words[9],
+            };
+            memcpy(vtable.slots, words, sizeof(vtable.slots));
+            rows = array_reserve(rows, &capacity, *nr + 1, sizeof(*rows));
+            rows[(*nr)++] = vtable;
+        }
+    if (*nr)
+        qsort(rows, *nr, sizeof(*rows), vtable_order);
+    struct task_vtable *kept = arena_alloc(arena, (*nr + 1) * sizeof(*kept));
+    if (*nr)
+        memcpy(kept, rows, *nr * sizeof(*kept));
+    free(rows);
+    return kept;
+}
+
+/* --- names of T and S -------------------------------------------------------------------------- */
+
+/*
+ * Splits "T, S>..." at the comma of the outermost level; the closing bracket ends S.  False where
+ * the text is no such pair.
+ */
+static bool split_arguments(const char *text, struct text *future, struct text *scheduler)
+{
+    int depth = 0;
+    const char *comma = NULL, *p;
+    for (p = text; *p; p++) {
+        if (*p == '<' || *p == '(' || *p == '[')
+            depth++;
+        else if (*p == ')' || *p == ']')
+            depth--;
+        else if (*p == '>' && (p == text || p[-1] != '-')) { /* not the arrow of a fn type */
+            if (depth == 0)
+                break;
+            depth--;
+        } else if (*p == ',' && depth == 0 && !comma)
+            comma = p;
+    }
+    if (!comma || *p != '>')
+        return false;
+    text_append(future, text, (size_t)(comma - text));
+    const char *second = comma + 1;
+    while (*second == ' ')
+        second++;
+    text_append(scheduler, second, (size_t)(p - second));
+    return true;
+}
+
+/* "tokio::runtime::task::raw::poll::<T, S>" of a v0 symbol. */
+static bool names_from_poll_symbol(const char *mangled, struct text *future,
+                                   struct text *scheduler)
+{
+    static const char prefix[] = "tokio::runtime::task::raw::poll::<";
+    struct text name;
+    text_init(&name);
+    bool ok = demangle_rust(mangled, &name) && str_starts_with(text_str(&name), prefix) &&
+              split_arguments(text_str(&name) + sizeof(prefix) - 1, future, scheduler);
+    text_deinit(&name);
+    return ok;
+}
+
+/* drop_in_place<tokio::runtime::task::core::Cell<T, S>>, also inside a Box, in either mangling. */
+static bool names_from_drop_glue(const char *mangled, struct text *future, struct text *scheduler)
+{
+    static const char cell[] = "tokio::runtime::task::core::Cell<";
+    if (!strstr(mangled, "drop_in_place") && !strstr(mangled, "drop_glue"))
+        return false;
+    struct text name;
+    text_init(&name);
+    bool ok = demangle_rust(mangled, &name);
+    const char *at = ok ? strstr(text_str(&name), cell) : NULL;
+    if (!at && ok) {
+        at = strstr(text_str(&name), "tokio::runtime::task::core::Cell::<");
+        at = at ? at + 2 : NULL;
+    }
+    ok = at && split_arguments(at + sizeof(cell) - 1, future, scheduler);
+    text_deinit(&name);
+    return ok;
+}
+
+/* --- following calls, x86-64 only -------------------------------------------------------------- */
+
+/* The bytes of the function at `addr` in the file; NULL where there are none. */
+static const uint8_t *code_at(const struct elf_file *elf, uint64_t addr, uint64_t *size)
+{
+    for (uint32_t i = 0; i < elf->nr_sections; i++) {
+        const struct elf_section *s = &elf->sections[i];
+        if (!(s->flags & SHF_EXECINSTR) || !s->bytes.data || addr < s->addr ||
+            addr - s->addr >= s->bytes.size)
+            continue;
+        *size = s->bytes.size - (addr - s->addr);
+        return s->bytes.data + (addr - s->addr);
+    }
+    return NULL;
+}
+
+/*
+ * Looks for a call or jump from the function at `addr` to drop glue that names T and S, through
+ * one function in between.  Every byte is tried as an opcode: a target counts only when it is the
+ * exact start of a symbol that names a cell, which a stray byte does not hit by chance.
+ */
+static bool names_from_calls(const struct elf_file *program, const struct elf_file *symbols,
+                             uint64_t addr, int depth, struct text *future, struct text *scheduler)
+{
+    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
+    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
+    uint64_t left;
+    const uint8_t *code = code_at(program, addr, &left);
+    if (!self || !code)
+        return false;
+    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
+    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
+        if (code[i] != CALL && code[i] != JUMP)
+            continue;
+        int32_t distance;
+        memcpy(&distance, code + i + 1, 4);
+        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
+        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
+        if (!symbol || symbol->addr != target || symbol == self)
+            continue;
+        if (names_from_drop_glue(symbol->name, future, scheduler))
+            return true;
+        if (depth > 0 && strstr(symbol->name, "7harness") &&
+            names_from_calls(program, symbols, target, depth - 1, future, scheduler))
+            return true;
+    }
+    return false;
+}
+
+/* --- rows --------------------------------------------------------------------------------------- */
+
+struct naming {
+    struct layout *layout;
+    const struct coroutines *coroutines;
+    const struct elf_file *program, *symbols;
+    struct map polls; /* address -> row + 1 of index->task_polls */
+    struct map cells; /* hash of "T, S" -> row + 1 of index->task_cells */
+};
+
+static void map_index(struct naming *naming)
+{
+    const struct program_index *index = naming->layout->index;
+    for (size_t i = 0; i < index->task_polls.nr; i++)
+        *map_put(&naming->polls, index->task_polls.rows[i].addr, NULL) = (uint32_t)i + 1;
+    for (size_t i = 0; i < index->task_cells.nr; i++)
+        *map_put(&naming->cells, hash_str(index->task_cells.rows[i].name + strlen("Cell<"), 0),
+                 NULL) = (uint32_t)i + 1;
+}
+
+/* The future behind template parameter T of a poll function's DIE. */
+static plan_future_id future_of(const struct naming *naming, die_ref poll)
+{
+    struct dwarf_die die, parameter;
+    if (!naming->coroutines || !dwarf_die_at(naming->layout->dwarf, poll, &die))
+        return (plan_future_id){0};
+    for (bool more = dwarf_child(&die, &parameter); more;
+         more = dwarf_sibling(&parameter, &parameter)) {
+        const char *name = dwarf_attr_string(&parameter, DW_AT_name);
+        if (dwarf_tag(&parameter) != DW_TAG_template_type_parameter || !name || name[0] != 'T')
+            continue;
+        const uint32_t *row =
+            map_find(&naming->coroutines->by_die, dwarf_attr_ref(&parameter, DW_AT_type));
+        return (plan_future_id){row ? *row : 0};
+    }
+    return (plan_future_id){0};
+}
+
+static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct plan_task *task,
+                            struct text *future, struct text *scheduler)
+{
+    const struct program_index *index = naming->layout->index;
+    const uint32_t *row = map_find(&naming->polls, poll_addr);
+    if (!row)
+        return false;
+    const struct index_item *poll = &index->task_polls.rows[*row - 1];
+    const char *arguments = poll->name + strlen("poll<");
+    if (!split_arguments(arguments, future, scheduler))
+        return false;
+    task->future_id = future_of(naming, poll->die);
+    const uint32_t *cell = map_find(&naming->cells, hash_str(arguments, 0));
+    if (cell)
+        task->cell = layout_compile(naming->layout, index->task_cells.rows[*cell - 1].die);
+    return true;
+}
+
+static void name_task(struct naming *naming, const struct task_vtable *vtable,
+                      struct plan_task *task)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct text future, scheduler;
+    text_init(&future);
+    text_init(&scheduler);
+    const struct elf_symbol *symbol = elf_symbol_at(naming->symbols, vtable->poll_addr);
+    if (name_from_dwarf(naming, vtable->poll_addr, task, &future, &scheduler)) {
+        task->name_source = PLAN_NAME_DWARF;
+    } else if (symbol && names_from_poll_symbol(symbol->name, &future, &scheduler)) {
+        task->name_source = PLAN_NAME_SYMBOL;
+    } else if (naming->program->machine == EM_X86_64) {
+        for (int i = NR_FUNCTIONS - 1; i >= 0 && task->name_source == PLAN_NAME_NONE; i--)
+            if (names_from_calls(naming->program, naming->symbols, vtable->slots[i], 2, &future,
+                                 &scheduler))
+                task->name_source = PLAN_NAME_DROP_GLUE;
+    }
+    task->future = plan_builder_string(builder, text_str(&future));
+    task->scheduler = plan_builder_string(builder, text_str(&scheduler));
+    text_deinit(&future);
+    text_deinit(&scheduler);
+}
+
+/* Task types that only drop glue names: their vtables could not be told apart. */
+static void add_symbol_tasks(struct naming *naming)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct map known; /* string id of T -> 1 */
+    map_init(&known);
+    struct plan_table *tasks = &builder->tables[PLAN_TASKS];
+    for (size_t i = 1; i <= tasks->nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, (uint32_t)i);
+        map_put(&known, task->future.v, NULL);
+    }
+    for (uint32_t i = 0; i < naming->symbols->nr_symbols; i++) {
+        struct text future, scheduler;
+        text_init(&future);
+        text_init(&scheduler);
+        if (naming->symbols->symbols[i].type == STT_FUNC &&
+            names_from_drop_glue(naming->symbols->symbols[i].name, &future, &scheduler)) {
+            struct plan_task task = {
+                .future = plan_builder_string(builder, text_str(&future)),
+                .scheduler = plan_builder_string(builder, text_str(&scheduler)),
+                .name_source = PLAN_NAME_DROP_GLUE,
+            };
+            bool is_new;
+            map_put(&known, task.future.v, &is_new);
+            if (is_new)
+                plan_builder_add(builder, PLAN_TASKS, &task);
+        }
+        text_deinit(&future);
+        text_deinit(&scheduler);
+    }
+    map_deinit(&known);
+}
+
+void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
+                     const struct elf_file *program, const struct elf_file *symbols)
+{
+    struct naming naming = {.layout = layout, .coroutines = coroutines, .program = program,
+                            .symbols = symbols};
+    struct arena scratch;
+    uint32_t nr;
+    arena_init(&scratch);
+    struct task_vtable *vtables = tokio_find_vtables(program, &scratch, &nr);
+    map_index(&naming);
+    for (uint32_t i = 0; i < nr; i++) {
+        struct plan_task task = {
+            .vtable_addr = vtables[i].addr,
+            .poll_addr = vtables[i].poll_addr,
+            .trailer_offset = vtables[i].trailer_offset,
+            .scheduler_offset = vtables[i].scheduler_offset,
+            .id_offset = vtables[i].id_offset,
+        };
+        name_task(&naming, &vtables[i], &task);
+        plan_builder_add(layout->builder, PLAN_TASKS, &task);
+    }
+    add_symbol_tasks(&naming);
+    map_deinit(&naming.polls);
+    map_deinit(&naming.cells);
+    arena_deinit(&scratch);
+}
