@@ -54,7 +54,7 @@ def state(name, slots, shares, hidden=0, awaits="demo::nap"):
 
 
 def true_report():
-    """What is true of the listing, with the first `x` visible. In all: 0..8 upvar, 8..117, 118 flag..168."""
+    """What is true of the listing while the first `x` is the visible one."""
     first = [slot("self", 8, 8), slot("x", 16, 100), slot("mark", 120, 0)]
     second = [slot("self", 8, 8), slot("x", 16, 100), slot("__2", 121, 1), slot("y", 128, 8)]
     states = [
