@@ -45,30 +45,33 @@ def measuring_args(argv, out_dir):
                      "-Cno-prepopulate-passes", "-Cdebuginfo=0", "--cap-lints=allow"]
 
 
-def measure(argv, crate, sizes_dir):
+def start_measuring(argv, scratch):
     env = dict(os.environ, RUSTC_BOOTSTRAP="1")
-    final = os.path.join(sizes_dir, crate + ".txt")
+    with open(os.path.join(scratch, "sizes"), "w") as out:
+        return subprocess.Popen(measuring_args(argv, scratch), stdout=out, env=env)
+
+
+def compile_and_measure(argv, crate, sizes_dir):
+    """Both runs side by side; the exit code of the one that failed, or 0."""
     os.makedirs(sizes_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=sizes_dir) as scratch:
-        part = os.path.join(scratch, "sizes")
-        with open(part, "w") as out:
-            done = subprocess.run(measuring_args(argv, scratch), stdout=out, env=env)
-        if done.returncode == 0:
-            os.replace(part, final)
-    return done.returncode
+        measuring = start_measuring(argv, scratch)
+        compiled = subprocess.run(argv, close_fds=False).returncode
+        measured = measuring.wait()
+        if measured == 0:
+            os.replace(os.path.join(scratch, "sizes"), os.path.join(sizes_dir, crate + ".txt"))
+    return compiled or measured
 
 
 def main():
     argv = sys.argv[1:]
     sizes_dir = os.environ.get("MATRIX_SIZES_DIR")
     crate = crate_of(argv) if sizes_dir else None
-    if crate is not None:
-        failed = measure(argv, crate, sizes_dir)
-        if failed:
-            return failed
     if "-Zunstable-options" in argv:
         # Set here and not for cargo, which would compile every shared crate anew.
         os.environ["RUSTC_BOOTSTRAP"] = "1"
+    if crate is not None:
+        return compile_and_measure(argv, crate, sizes_dir)
     os.execvp(argv[0], argv)
 
 
