@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The future types of a program as a dense table, the biggest first.  The stage before: the plan.
+ * The stages after: analysis/, report/.  Borrows the plan; strings live in the arena.
+ */
+#pragma once
+
+#include "base/memory.h"
+#include "model/names.h"
+
+struct future_type {
+    plan_future_id id;
+    const struct plan_future *future;
+    const struct plan_type *type; /* NULL: declared only, size unknown */
+    const char *name;             /* as the source writes it, arguments short */
+    const char *file;             /* NULL: unknown */
+    uint32_t line;                /* 0: unknown */
+    uint64_t size_bytes;
+    uint64_t align_bytes;
+};
+
+struct future_types {
+    struct arena arena;
+    struct names names;
+    const struct plan *plan;
+    struct future_type *rows;
+    size_t nr;
+    size_t nr_sized; /* rows with a known size; they come first */
+    uint64_t total_bytes, largest_bytes;
+    uint32_t *row_of_type; /* by type id: row + 1 of the future it is, or 0 */
+};
+
+void future_types_init(struct future_types *types, const struct plan *plan);
+void future_types_deinit(struct future_types *types);
+
+/* The future that a type is, NULL for other types. */
+const struct future_type *future_types_find(const struct future_types *types, plan_type_id type);
+
+const char *future_kind_name(const struct future_type *type);

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * A raw name is rewritten path by path.  A path is a list of steps; a step has a word ("read",
+ * "{impl#2}", "<X as Y>") and perhaps arguments ("<u8, Global>"), which are names again.
+ */
+#include "model/names.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "base/rust_path.h"
+
+/* Longer names are cut: the rest is shown as it stands. */
+enum { MAX_STEPS = 64, MAX_NESTING = 64 };
+
+struct step {
+    const char *word;
+    size_t length;
+    const char *arguments; /* behind "<"; NULL: none */
+    size_t arguments_length;
+};
+
+struct path {
+    struct step steps[MAX_STEPS];
+    unsigned nr;
+};
+
+struct rewrite {
+    const struct names *names;
+    enum name_style style;
+    struct text *out;
+    unsigned nesting;
+};
+
+static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length);
+
+static bool is_word_char(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
+
+/* Length of the bracketed group that begins at raw[0], its brackets included. */
+static size_t group_length(const char *raw, size_t length)
+{
+    int depth = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = raw[i];
+        if (c == '<' || c == '{' || c == '(' || c == '[')
+            depth++;
+        else if (c == '}' || c == ')' || c == ']' || (c == '>' && (!i || raw[i - 1] != '-')))
+            depth--;
+        if (depth == 0)
+            return i + 1;
+    }
+    return length;
+}
+
+/* Reads one path; returns its length in `raw`, 0 where none begins. */
+static size_t read_path(const char *raw, size_t length, struct path *path)
+{
+    size_t at = 0;
+    path->nr = 0;
+    while (at < length && path->nr < MAX_STEPS) {
+        struct step *step = &path->steps[path->nr];
+        *step = (struct step){.word = raw + at};
+        if (is_word_char(raw[at]))
+            while (at < length && is_word_char(raw[at]))
+                at++;
+        else if (raw[at] == '{' || (raw[at] == '<' && path->nr == 0))
+            at += group_length(raw + at, length - at);
+        else
+            break;
+        step->length = (size_t)(raw + at - step->word);
+        path->nr++;
+        size_t turbofish = length - at > 2 && memcmp(raw + at, "::<", 3) == 0 ? 2 : 0;
+        if (at + turbofish < length && raw[at + turbofish] == '<') {
+            at += turbofish;
+            size_t group = group_length(raw + at, length - at);
+            step->arguments = raw + at + 1;
+            step->arguments_length = group >= 2 ? group - 2 : 0;
+            at += group;
+        }
+        if (length - at < 3 || memcmp(raw + at, "::", 2) != 0)
+            break;
+        at += 2;
+    }
+    return at;
+}
+
+static bool word_is(const struct step *step, const char *word)
+{
+    return step->length == strlen(word) && memcmp(step->word, word, step->length) == 0;
+}
+
+static bool word_begins(const struct step *step, const char *word)
+{
+    size_t length = strlen(word);
+    return step->length >= length && memcmp(step->word, word, length) == 0;
+}
+
+/* --- arguments ------------------------------------------------------------------------------------ */
+
+/* Default arguments that every reader knows are left out of short names. */
+static bool is_default_argument(const char *raw, size_t length)
+{
+    static const char *const defaults[] = {
+        "alloc::alloc::Global",
+        "std::hash::random::RandomState",
+        "std::collections::hash::map::RandomState",
+    };
+    for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
+        if (length == strlen(defaults[i]) && memcmp(raw, defaults[i], length) == 0)
+            return true;
+    return false;
+}
+
+/* Length of the argument that begins at raw[0], up to the outer comma. */
+static size_t argument_length(const char *raw, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (raw[i] == ',')
+            return i;
+        if (raw[i] == '<' || raw[i] == '(' || raw[i] == '[' || raw[i] == '{')
+            i += group_length(raw + i, length - i) - 1;
+    }
+    return length;
+}
+
+static void emit_arguments(struct rewrite *rewrite, const char *raw, size_t length)
+{
+    struct rewrite inner = *rewrite;
+    if (inner.style == NAME_PATH)
+        inner.style = NAME_SHORT;
+    bool any = false;
+    while (length) {
+        size_t one = argument_length(raw, length), skip = one;
+        while (skip < length && (raw[skip] == ',' || raw[skip] == ' '))
+            skip++;
+        if (rewrite->style == NAME_FULL || !is_default_argument(raw, one)) {
+            text_append_str(rewrite->out, any ? ", " : "<");
+            any = true;
+            rewrite_text(&inner, raw, one);
+        }
+        raw += skip;
+        length -= skip;
+    }
+    if (any)
+        text_append_char(rewrite->out, '>');
+}
+
+/* --- compiler-made steps ---------------------------------------------------------------------------- */
+
+enum step_kind {
+    STEP_WORD,
+    STEP_FN,      /* {async_fn_env#0}: says nothing that the fn's own step does not */
+    STEP_BLOCK,   /* {async_block#1} */
+    STEP_CLOSURE, /* {closure#2} */
+    STEP_ASYNC_CLOSURE,
+};
+
+static enum step_kind kind_of_step(const struct step *step)
+{
+    if (step->word[0] != '{')
+        return STEP_WORD;
+    if (word_begins(step, "{async_fn"))
+        return STEP_FN;
+    if (word_begins(step, "{async_block"))
+        return STEP_BLOCK;
+    if (word_begins(step, "{async_closure"))
+        return STEP_ASYNC_CLOSURE;
+    if (word_begins(step, "{closure") || word_is(step, "{{closure}}"))
+        return STEP_CLOSURE;
+    return STEP_WORD;
+}
+
+/* "{closure_env#3}" gives "#3}", "{{closure}}" gives "}". */
+static void emit_number(struct rewrite *rewrite, const struct step *step)
+{
+    const char *mark = memchr(step->word, '#', step->length);
+    if (mark)
+        text_append(rewrite->out, mark, (size_t)(step->word + step->length - mark));
+    else
+        text_append_char(rewrite->out, '}');
+}
+
+/* The generic arguments of a fn stand in DWARF at its compiler-made steps: find the last ones. */
+static const struct step *late_arguments(const struct path *path, unsigned from)
+{
+    for (unsigned i = path->nr; i-- > from;)
+        if (path->steps[i].arguments)
+            return kind_of_step(&path->steps[i]) == STEP_WORD ? NULL : &path->steps[i];
+    return NULL;
+}
+
+static bool next_is(const struct path *path, unsigned i, enum step_kind kind)
+{
+    return i + 1 < path->nr && kind_of_step(&path->steps[i + 1]) == kind;
+}
+
+static unsigned last_word(const struct path *path)
+{
+    unsigned last = 0;
+    for (unsigned i = 0; i < path->nr; i++)
+        if (kind_of_step(&path->steps[i]) == STEP_WORD)
+            last = i;
+    return last;
+}
+
+static void emit_separator(struct rewrite *rewrite, bool *any)
+{
+    if (*any)
+        text_append_str(rewrite->out, "::");
+    *any = true;
+}
+
+static void emit_word(struct rewrite *rewrite, const struct step *step)
+{
+    if (step->word[0] == '<' && step->length > 2) { /* <X as Y> */
+        struct rewrite inner = *rewrite;
+        inner.style = rewrite->style == NAME_FULL ? NAME_FULL : NAME_SHORT;
+        text_append_char(rewrite->out, '<');
+        rewrite_text(&inner, step->word + 1, step->length - 2);
+        text_append_char(rewrite->out, '>');
+        return;
+    }
+    text_append(rewrite->out, step->word, step->length);
+}
+
+/* Steps from..end of a path, compiler-made ones in the source's words. */
+static void emit_steps(struct rewrite *rewrite, const struct path *path, unsigned from, bool any)
+{
+    const struct step *late = late_arguments(path, from);
+    unsigned name = last_word(path);
+    for (unsigned i = from; i < path->nr; i++) {
+        const struct step *step = &path->steps[i];
+        switch (kind_of_step(step)) {
+        case STEP_FN:
+            break;
+        case STEP_BLOCK:
+            emit_separator(rewrite, &any);
+            text_append_str(rewrite->out, "{async block");
+            emit_number(rewrite, step);
+            break;
+        case STEP_CLOSURE:
+            emit_separator(rewrite, &any);
+            text_append_str(rewrite->out, next_is(path, i, STEP_ASYNC_CLOSURE) ? "{async closure"
+                                                                               : "{closure");
+            emit_number(rewrite, step);
+            break;
+        case STEP_ASYNC_CLOSURE:
+            if (i > from && kind_of_step(step - 1) == STEP_CLOSURE)
+                break;
+            emit_separator(rewrite, &any);
+            text_append_str(rewrite->out, "{async closure");
+            emit_number(rewrite, step);
+            break;
+        case STEP_WORD:
+            emit_separator(rewrite, &any);
+            emit_word(rewrite, step);
+            if (step->arguments)
+                emit_arguments(rewrite, step->arguments, step->arguments_length);
+            else if (i == name && late)
+                emit_arguments(rewrite, late->arguments, late->arguments_length);
+            break;
+        }
+    }
+}
+
+/* --- paths -------------------------------------------------------------------------------------------- */
+
+/* The step behind the last {impl#N} whose source form is known; 0: none.  *display is that form. */
+static unsigned find_impl(const struct names *names, const struct path *path,
+                          const char **display)
+{
+    uint64_t hash = 0;
+    unsigned behind = 0;
+    for (unsigned i = 0; i < path->nr; i++) {
+        hash = hash_bytes(path->steps[i].word, path->steps[i].length, hash);
+        if (!word_begins(&path->steps[i], "{impl#"))
+            continue;
+        const uint32_t *row = map_find(&names->impls, hash);
+        if (!row)
+            continue;
+        *display = plan_string(names->plan, names->plan->impls[*row - 1].display);
+        behind = i + 1;
+    }
+    return behind;
+}
+
+/* Short names keep the last step; those of futures and closures need their path to say anything. */
+static unsigned first_shown(const struct path *path)
+{
+    enum step_kind last = kind_of_step(&path->steps[path->nr - 1]);
+    if (last == STEP_WORD)
+        return path->nr - 1;
+    if (last == STEP_CLOSURE)
+        return last_word(path);
+    return 0;
+}
+
+static void emit_path(struct rewrite *rewrite, const struct path *path)
+{
+    const struct step *last = &path->steps[path->nr - 1];
+    if (rewrite->style != NAME_FULL && word_is(last, "GenFuture") && last->arguments) {
+        /* Before Rust 1.67 each async fn's type was wrapped in this one. */
+        rewrite_text(rewrite, last->arguments, last->arguments_length);
+        return;
+    }
+    const char *display = NULL;
+    unsigned behind = find_impl(rewrite->names, path, &display);
+    unsigned from = rewrite->style == NAME_SHORT ? first_shown(path) : 0;
+    if (behind <= from) {
+        emit_steps(rewrite, path, from, false);
+        return;
+    }
+    struct rewrite prefix = *rewrite;
+    if (prefix.style == NAME_SHORT)
+        prefix.style = NAME_PATH;
+    rewrite_text(&prefix, display, strlen(display));
+    emit_steps(rewrite, path, behind, true);
+}
+
+static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length)
+{
+    if (rewrite->nesting >= MAX_NESTING) {
+        text_append(rewrite->out, raw, length);
+        return;
+    }
+    rewrite->nesting++;
+    struct path path;
+    for (size_t at = 0; at < length;) {
+        bool may_begin = is_word_char(raw[at]) || raw[at] == '{' || raw[at] == '<';
+        size_t used = may_begin ? read_path(raw + at, length - at, &path) : 0;
+        if (used && path.nr) {
+            emit_path(rewrite, &path);
+            at += used;
+        } else {
+            text_append_char(rewrite->out, raw[at++]);
+        }
+    }
+    rewrite->nesting--;
+}
+
+void names_type(const struct names *names, const char *raw, enum name_style style,
+                struct text *out)
+{
+    struct rewrite rewrite = {names, style, out, 0};
+    rewrite_text(&rewrite, raw, strlen(raw));
+}
+
+/* --- futures ------------------------------------------------------------------------------------------ */
+
+/* A generic parameter as legacy symbols write it: one capitalised word without a path. */
+static bool is_parameter(const char *word, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!isalnum((unsigned char)word[i]))
+            return false;
+    return length && isupper((unsigned char)word[0]);
+}
+
+/* The only parameter that occurs in `text`, or NULL where there is none or several. */
+static const char *only_parameter(const char *text, size_t *length)
+{
+    const char *found = NULL;
+    for (const char *p = text; *p;) {
+        const char *start = p;
+        while (is_word_char(*p) || (p[0] == ':' && p[1] == ':'))
+            p += *p == ':' ? 2 : 1;
+        size_t word = (size_t)(p - start);
+        if (!word) {
+            p++;
+            continue;
+        }
+        if (!is_parameter(start, word))
+            continue;
+        if (found && (*length != word || memcmp(found, start, word) != 0))
+            return NULL;
+        found = start;
+        *length = word;
+    }
+    return found;
+}
+
+/* `text` with each word `parameter` replaced. */
+static void replace_parameter(const char *text, const char *parameter, size_t length,
+                              const struct step *by, struct text *out)
+{
+    for (const char *p = text; *p;) {
+        const char *start = p;
+        while (is_word_char(*p) || (p[0] == ':' && p[1] == ':'))
+            p += *p == ':' ? 2 : 1;
+        size_t word = (size_t)(p - start);
+        if (word == length && memcmp(start, parameter, length) == 0)
+            text_append(out, by->arguments, by->arguments_length);
+        else if (word)
+            text_append(out, start, word);
+        else
+            text_append_char(out, *p++);
+    }
+}
+
+static unsigned last_impl(const struct path *path)
+{
+    unsigned behind = 0;
+    for (unsigned i = 0; i < path->nr; i++)
+        if (word_begins(&path->steps[i], "{impl#"))
+            behind = i + 1;
+    return behind;
+}
+
+static void append_step(struct text *raw, const struct step *step, bool with_arguments)
+{
+    if (raw->length)
+        text_append_str(raw, "::");
+    text_append(raw, step->word, step->length);
+    if (with_arguments && step->arguments) {
+        text_append_char(raw, '<');
+        text_append(raw, step->arguments, step->arguments_length);
+        text_append_char(raw, '>');
+    }
+}
+
+/*
+ * A raw name without {impl#N}, put together from the poll function's symbol, which knows the impl,
+ * and DWARF's path, which knows the rest.  False: the symbol does not fit.
+ */
+static bool join_symbol(const struct path *path, unsigned behind, const char *symbol,
+                        struct text *raw)
+{
+    struct text folded, impl;
+    text_init(&folded);
+    text_init(&impl);
+    text_append_str(&folded, symbol);
+    rust_path_fold_turbofish(&folded);
+    size_t impl_length = rust_path_parent(text_str(&folded), folded.length, path->nr - behind);
+    text_append(&impl, text_str(&folded), impl_length);
+    if (impl_length)
+        rust_path_unwrap(&impl);
+    const struct step *late = late_arguments(path, behind);
+    /* v0 symbols ("{closure#0}") carry the instance's arguments, legacy ones ("{{closure}}") the
+     * parameters' names. */
+    bool is_v0 = !strstr(symbol, "{{closure}}");
+    size_t length = 0;
+    const char *parameter = late && !is_v0 ? only_parameter(text_str(&impl), &length) : NULL;
+    bool one = late && argument_length(late->arguments, late->arguments_length) ==
+                           late->arguments_length;
+    if (parameter && one) {
+        replace_parameter(text_str(&impl), parameter, length, late, raw);
+        late = NULL;
+    } else {
+        text_append_str(raw, text_str(&impl));
+    }
+    const char *rest = text_str(&folded) + impl_length + 2;
+    for (unsigned i = behind; impl_length && i < path->nr; i++) {
+        size_t step = rust_path_step(rest, strlen(rest));
+        if (is_v0 && kind_of_step(&path->steps[i]) == STEP_WORD) {
+            text_append_str(raw, "::");
+            text_append(raw, rest, step);
+        } else {
+            append_step(raw, &path->steps[i], late && !is_v0);
+        }
+        rest += rest[step] ? step + 2 : step;
+    }
+    text_deinit(&folded);
+    text_deinit(&impl);
+    return impl_length > 0;
+}
+
+void names_future(const struct names *names, const struct plan_future *future,
+                  enum name_style style, struct text *out)
+{
+    const char *dwarf = plan_string(names->plan, future->path);
+    const char *symbol = plan_string(names->plan, future->symbol);
+    enum name_style shown = style == NAME_SHORT ? NAME_PATH : style;
+    struct path path;
+    size_t used = read_path(dwarf, strlen(dwarf), &path);
+    unsigned behind = used == strlen(dwarf) ? last_impl(&path) : 0;
+    struct text raw;
+    text_init(&raw);
+    if (behind && *symbol && join_symbol(&path, behind, symbol, &raw))
+        names_type(names, text_str(&raw), shown, out);
+    else
+        names_type(names, dwarf, shown, out);
+    text_deinit(&raw);
+}
+
+/* --- set-up -------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_impl_path(const char *raw)
+{
+    struct path path;
+    uint64_t hash = 0;
+    read_path(raw, strlen(raw), &path);
+    for (unsigned i = 0; i < path.nr; i++)
+        hash = hash_bytes(path.steps[i].word, path.steps[i].length, hash);
+    return hash;
+}
+
+void names_init(struct names *names, const struct plan *plan)
+{
+    *names = (struct names){.plan = plan};
+    for (uint32_t i = 0; i < plan->nr_impls; i++)
+        *map_put(&names->impls, hash_impl_path(plan_string(plan, plan->impls[i].path)), NULL) =
+            i + 1;
+}
+
+void names_deinit(struct names *names)
+{
+    map_deinit(&names->impls);
+}
