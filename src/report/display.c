@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "report/display.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { MIN_COLUMNS = 80, DEFAULT_COLUMNS = 100, MAX_COLUMNS = 120 };
+
+static unsigned columns_of(FILE *out)
+{
+    const char *variable = getenv("COLUMNS");
+    struct winsize size;
+    long columns = variable ? strtol(variable, NULL, 10) : 0;
+    if (columns <= 0 && isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0)
+        columns = size.ws_col;
+    if (columns <= 0)
+        columns = DEFAULT_COLUMNS;
+    return columns < MIN_COLUMNS   ? MIN_COLUMNS
+           : columns > MAX_COLUMNS ? MAX_COLUMNS
+                                   : (unsigned)columns;
+}
+
+void display_init(struct display *display, FILE *out, enum display_colour mode)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    bool dumb = term && strcmp(term, "dumb") == 0;
+    display->out = out;
+    display->columns = columns_of(out);
+    display->colour = mode == COLOUR_MODE_ALWAYS ||
+                      (mode == COLOUR_MODE_AUTO && isatty(fileno(out)) && !dumb &&
+                       !(no_color && *no_color));
+}
+
+/*
+ * The length of the valid UTF-8 character at `s` (1 to 4) and its code point; 0 where it is not
+ * valid (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF).
+ */
+static unsigned decode(const unsigned char *s, uint32_t *code)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned length = s[0] < 0x80 ? 1
+                      : s[0] >> 5 == 6 ? 2
+                      : s[0] >> 4 == 14 ? 3
+                      : s[0] >> 3 == 30 ? 4
+                                        : 0;
+    if (!length)
+        return 0;
+    *code = length == 1 ? s[0] : s[0] & (0x7fu >> length);
+    for (unsigned i = 1; i < length; i++) {
+        if (s[i] >> 6 != 2)
+            return 0;
+        *code = *code << 6 | (s[i] & 0x3f);
+    }
+    bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
+    return *code < least[length] || *code > 0x10ffff || surrogate ? 0 : length;
+}
+
+/* Controls, and what turns the direction of writing or shows nothing. */
+static bool is_unsafe(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200b && code <= 0x200f) ||
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
+           code == 0xfeff;
+}
+
+void display_escape(const char *raw, struct text *out)
+{
+    for (const unsigned char *s = (const unsigned char *)raw; *s;) {
+        uint32_t code;
+        unsigned length = decode(s, &code);
+        if (length && !is_unsafe(code)) {
+            text_append(out, (const char *)s, length);
+            s += length;
+            continue;
+        }
+        for (unsigned i = 0; i < (length ? length : 1); i++)
+            text_printf(out, "\\x%02x", *s++);
+    }
+}
+
+void display_valid_utf8(const char *raw, struct text *out)
+{
+    for (const unsigned char *s = (const unsigned char *)raw; *s;) {
+        uint32_t code;
+        unsigned length = decode(s, &code);
+        if (length)
+            text_append(out, (const char *)s, length);
+        else
+            text_append_str(out, "\xef\xbf\xbd");
+        s += length ? length : 1;
+    }
+}
+
+unsigned display_width(const char *text)
+{
+    unsigned width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+/* The byte offset of character `index`. */
+static size_t offset_of(const char *text, unsigned index)
+{
+    const char *at = text;
+    for (unsigned seen = 0; *at; at++)
+        if (((unsigned char)*at & 0xc0) != 0x80 && seen++ == index)
+            break;
+    return (size_t)(at - text);
+}
+
+void display_cut(struct text *text, unsigned columns)
+{
+    if (display_width(text_str(text)) <= columns || columns == 0)
+        return;
+    text->length = offset_of(text->data, columns - 1);
+    text->data[text->length] = 0;
+    text_append_str(text, "…");
+}
+
+void display_cut_front(struct text *text, unsigned columns)
+{
+    unsigned width = display_width(text_str(text));
+    if (width <= columns || columns == 0)
+        return;
+    struct text rest;
+    text_init(&rest);
+    text_append_str(&rest, "…");
+    text_append_str(&rest, text->data + offset_of(text->data, width - columns + 1));
+    text_clear(text);
+    text_append_str(text, text_str(&rest));
+    text_deinit(&rest);
+}
+
+void display_number(uint64_t number, struct text *out)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)number);
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            text_append_char(out, ',');
+        text_append_char(out, digits[i]);
+    }
+}
+
+void display_bold(const struct display *display, bool on)
+{
+    if (display->colour)
+        fputs(on ? "\x1b[1m" : "\x1b[0m", display->out);
+}
+
+void display_dim(const struct display *display, bool on)
+{
+    if (display->colour)
+        fputs(on ? "\x1b[2m" : "\x1b[0m", display->out);
+}

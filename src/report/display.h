@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Text for people: safe for terminals (names come from untrusted files), numbers with separators,
+ * cut to columns, colours only where they are wanted.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "base/text.h"
+
+struct display {
+    FILE *out;
+    bool colour;
+    unsigned columns; /* 80 to 120 */
+};
+
+enum display_colour { COLOUR_MODE_AUTO, COLOUR_MODE_ALWAYS, COLOUR_MODE_NEVER };
+
+/* Looks at the terminal, COLUMNS and NO_COLOR. */
+void display_init(struct display *display, FILE *out, enum display_colour mode);
+
+/* Appends `raw` with control and invalid bytes as \xNN. */
+void display_escape(const char *raw, struct text *out);
+/* The same for JSON: invalid UTF-8 becomes U+FFFD; the writer escapes the rest. */
+void display_valid_utf8(const char *raw, struct text *out);
+
+/* Cuts `text` to `columns` characters, with an ellipsis in place of the end. */
+void display_cut(struct text *text, unsigned columns);
+/* Cuts from the front: "…/src/conn.rs:88". */
+void display_cut_front(struct text *text, unsigned columns);
+/* Characters of valid UTF-8, one column each. */
+unsigned display_width(const char *text);
+
+/* "16,640" */
+void display_number(uint64_t number, struct text *out);
+
+void display_bold(const struct display *display, bool on);
+void display_dim(const struct display *display, bool on);
