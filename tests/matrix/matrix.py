@@ -172,6 +172,13 @@ class Workshop:
     def out(self, name):
         return os.path.join(self.folder, "out", name)
 
+    def target_dir(self, name):
+        return os.path.join(self.folder, "target-" + ROWS[name]["toolchain"])
+
+    def sizes_dir(self, name):
+        """rustc's lists live and die with the build that made them: cargo makes neither twice."""
+        return os.path.join(self.target_dir(name), "sizes", name)
+
     def binary(self, name):
         """The row's binary, built if this run has not done so yet."""
         if name not in self.done:
@@ -217,11 +224,11 @@ class Workshop:
                if not k.startswith(("CARGO_", "RUSTFLAGS", "RUSTC", "LD_LIBRARY_PATH"))
                or k in ("CARGO_HOME", "CARGO_HTTP_CAINFO")}
         toolchain = spec["toolchain"]
-        env["CARGO_TARGET_DIR"] = os.path.join(self.folder, "target-" + toolchain)
+        env["CARGO_TARGET_DIR"] = self.target_dir(name)
         env["CARGO_INCREMENTAL"] = "0"
         env["RUSTC_WRAPPER"] = os.path.join(HERE, "measure_rustc.py")
         if spec["sizes"] == "own":
-            env["MATRIX_SIZES_DIR"] = os.path.join(self.out(name), "sizes")
+            env["MATRIX_SIZES_DIR"] = self.sizes_dir(name)
         if spec["rustflags"]:
             env["RUSTFLAGS"] = spec["rustflags"]
         for key, value in spec["profile"].items():
@@ -374,7 +381,7 @@ class Judge:
         if name not in self.sizes:
             sizes = rustc_sizes.Sizes()
             for crate in ("tokio", "subject"):
-                path = os.path.join(self.workshop.out(name), "sizes", crate + ".txt")
+                path = os.path.join(self.workshop.sizes_dir(name), crate + ".txt")
                 if not os.path.exists(path):
                     raise RowFailed("rustc's sizes of %s are gone; remove %s and run again"
                                     % (crate, self.workshop.folder))
