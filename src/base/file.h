@@ -28,7 +28,7 @@ struct file {
 };
 
 /* Maps a regular file for reading.  Errors: absent, no permission, a directory, empty. */
-ATTRIBUTE_MUST_CHECK bool file_open(struct file *file, const char *path, struct error *err);
+MUST_CHECK bool file_open(struct file *file, const char *path, struct error *err);
 void file_close(struct file *file);
 
 bool file_identity_get(const char *path, struct file_identity *identity);
@@ -37,5 +37,5 @@ bool file_identity_get(const char *path, struct file_identity *identity);
  * Writes the bytes beside `path` and renames them over it, so that a reader sees the old file or
  * the whole new one.  Mode 0600.
  */
-ATTRIBUTE_MUST_CHECK bool file_replace(const char *path, const void *bytes, size_t size,
+MUST_CHECK bool file_replace(const char *path, const void *bytes, size_t size,
                                        struct error *err);

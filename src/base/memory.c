@@ -12,7 +12,7 @@ struct arena_chunk {
     _Alignas(16) char bytes[];
 };
 
-static ATTRIBUTE_NORETURN void out_of_memory(size_t bytes)
+static NO_RETURN void out_of_memory(size_t bytes)
 {
     fprintf(stderr, "asyncmem: out of memory: %zu bytes could not be had; "
                     "try a machine with more memory or a smaller binary\n", bytes);

@@ -27,18 +27,18 @@ void arena_deinit(struct arena *arena);
 void arena_take(struct arena *to, struct arena *from);
 
 /* Zeroed, 16-byte aligned. */
-void *arena_alloc(struct arena *arena, size_t bytes) ATTRIBUTE_RETURNS_NONNULL;
+void *arena_alloc(struct arena *arena, size_t bytes) NEVER_NULL;
 /* Not zeroed, and untouched by us: for big buffers that may not be filled whole. */
-void *arena_alloc_raw(struct arena *arena, size_t bytes) ATTRIBUTE_RETURNS_NONNULL;
+void *arena_alloc_raw(struct arena *arena, size_t bytes) NEVER_NULL;
 /* A NUL-terminated copy of `length` bytes. */
-char *arena_strndup(struct arena *arena, const char *text, size_t length) ATTRIBUTE_RETURNS_NONNULL;
+char *arena_strndup(struct arena *arena, const char *text, size_t length) NEVER_NULL;
 
-void *memory_alloc(size_t bytes) ATTRIBUTE_RETURNS_NONNULL;                /* zeroed; free() */
-void *memory_resize(void *old, size_t bytes) ATTRIBUTE_RETURNS_NONNULL; /* new part not zeroed */
+void *memory_alloc(size_t bytes) NEVER_NULL;                /* zeroed; free() */
+void *memory_resize(void *old, size_t bytes) NEVER_NULL; /* new part not zeroed */
 
 /*
  * Makes room for `needed` items in the array *items (item_bytes each, capacity *capacity), by
  * doubling.  Returns the array, whose new part is not zeroed; free() it.
  */
 void *array_reserve(void *items, size_t *capacity, size_t needed, size_t item_bytes)
-    ATTRIBUTE_RETURNS_NONNULL;
+    NEVER_NULL;

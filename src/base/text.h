@@ -23,7 +23,7 @@ void text_clear(struct text *text);
 void text_append(struct text *text, const char *bytes, size_t length);
 void text_append_str(struct text *text, const char *str);
 void text_append_char(struct text *text, char c);
-void text_printf(struct text *text, const char *format, ...) ATTRIBUTE_PRINTF(2, 3);
+void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The string so far, "" when nothing was appended. */
 const char *text_str(const struct text *text);
 

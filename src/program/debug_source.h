@@ -26,7 +26,7 @@ struct debug_source {
 };
 
 /* Errors: those of elf_file_open for the program; a missing debug file is not an error. */
-ATTRIBUTE_MUST_CHECK bool debug_source_open(struct debug_source *source, const char *path,
+MUST_CHECK bool debug_source_open(struct debug_source *source, const char *path,
                                             struct error *err);
 /* Opens the files of split units and loads all units; may take long. */
 void debug_source_load(struct debug_source *source);

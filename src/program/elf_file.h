@@ -86,7 +86,7 @@ struct elf_file {
  * Errors (ERROR_INPUT): not ELF, 32-bit, big-endian, truncated, unreadable.  `err` gets one line
  * that begins with the path.
  */
-ATTRIBUTE_MUST_CHECK bool elf_file_open(struct elf_file *elf, const char *path, struct error *err);
+MUST_CHECK bool elf_file_open(struct elf_file *elf, const char *path, struct error *err);
 void elf_file_close(struct elf_file *elf);
 
 /* Reads the symbol table once; afterwards elf->symbols is sorted by address. */

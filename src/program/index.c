@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "base/text.h"
+#include "program/dwarf_form.h"
 
 /* The scope of children of anything but a namespace. */
 #define SCOPE_OPAQUE 0x80000000u

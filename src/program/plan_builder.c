@@ -2,6 +2,7 @@
 #include "program/plan_builder.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -33,7 +33,7 @@ uint32_t plan_builder_add(struct plan_builder *builder, enum plan_section_id tab
 /* The row of an id, valid until the next add to that table. */
 void *plan_builder_row(struct plan_builder *builder, enum plan_section_id table, uint32_t id);
 void plan_builder_note(struct plan_builder *builder, const char *format, ...)
-    ATTRIBUTE_PRINTF(2, 3);
+    PRINTF_LIKE(2, 3);
 const char *plan_builder_text(const struct plan_builder *builder, plan_str str);
 
 /* The finished plan, *size bytes; free() it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "program/plan_compile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
