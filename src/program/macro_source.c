@@ -148,15 +148,17 @@ static void skip_space(struct lexer *lexer)
         step(lexer);
 }
 
-struct open_macro {
+struct macro_definition {
     const char *name;
-    size_t length;
-    int depth; /* of braces at its definition; 0: none open */
+    size_t length;      /* 0: none */
+    int depth;          /* of the brackets around it */
+    uint32_t first_line;
 };
 
 /* After the word macro_rules: "! name". */
-static void begin_macro(struct lexer *lexer, struct open_macro *macro, int depth)
+static void begin_macro(struct lexer *lexer, struct macro_definition *macro, int depth)
 {
+    uint32_t line = lexer->line;
     skip_space(lexer);
     if (lexer->at >= lexer->end || *lexer->at != '!')
         return;
@@ -164,33 +166,36 @@ static void begin_macro(struct lexer *lexer, struct open_macro *macro, int depth
     skip_space(lexer);
     const char *word;
     size_t length = take_word(lexer, &word);
-    if (length)
-        *macro = (struct open_macro){word, length, depth + 1};
+    *macro = (struct macro_definition){word, length, depth, line};
 }
 
-/* The macro whose definition is open at the start of `line`. */
-static struct open_macro find_definition(struct lexer lexer, uint32_t line)
+/* The macro whose definition holds `line`; length 0: none.  An outer one wins. */
+static struct macro_definition find_definition(struct lexer lexer, uint32_t line)
 {
-    struct open_macro macro = {0};
+    struct macro_definition macro = {0};
     int depth = 0;
-    while (lexer.at < lexer.end && lexer.line < line) {
+    while (lexer.at < lexer.end && (lexer.line <= line || macro.length)) {
         const char *word;
         if (skip_no_code(&lexer))
             continue;
         char c = *lexer.at;
         if (is_word(c)) {
             size_t length = take_word(&lexer, &word);
-            if (length == 11 && memcmp(word, "macro_rules", 11) == 0 && !macro.depth)
+            if (length == 11 && memcmp(word, "macro_rules", 11) == 0 && !macro.length)
                 begin_macro(&lexer, &macro, depth);
             continue;
         }
         if (c == '{' || c == '(' || c == '[')
             depth++;
-        else if ((c == '}' || c == ')' || c == ']') && depth-- == macro.depth)
-            macro = (struct open_macro){0};
+        bool closes = (c == '}' || c == ')' || c == ']') && --depth == macro.depth;
+        if (closes && macro.length) {
+            if (macro.first_line <= line && lexer.line >= line)
+                return macro;
+            macro.length = 0;
+        }
         step(&lexer);
     }
-    return macro;
+    return (struct macro_definition){0};
 }
 
 static bool open_source(const char *path, int64_t built_ns, struct file *file,
@@ -213,8 +218,8 @@ bool macro_name_at(const char *path, uint32_t line, int64_t built_ns, struct tex
     struct lexer lexer;
     bool found = false;
     if (open_source(path, built_ns, &file, &lexer)) {
-        struct open_macro macro = find_definition(lexer, line);
-        found = macro.depth > 0;
+        struct macro_definition macro = find_definition(lexer, line);
+        found = macro.length > 0;
         if (found)
             text_printf(name, "%.*s!", (int)macro.length, macro.name);
         file_close(&file);

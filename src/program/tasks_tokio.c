@@ -320,7 +320,8 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);
     }
-    add_symbol_tasks(&naming);
+    if (!layout->index->task_polls.nr)
+        add_symbol_tasks(&naming);
     map_deinit(&naming.polls);
     map_deinit(&naming.cells);
     arena_deinit(&scratch);

@@ -154,7 +154,7 @@ static void put_cut(const struct writer *writer, struct text *line)
     put(writer, "\n");
 }
 
-static void put_slot(const struct writer *writer, const struct state_slot *slot)
+static void put_slot(const struct writer *writer, const struct state_slot *slot, bool is_fn)
 {
     struct text line, type;
     text_init(&line);
@@ -170,7 +170,7 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot)
         text_printf(&line, "  @%-6llu", (unsigned long long)slot->offset_bytes);
     text_append_str(&line, "  ");
     display_escape(slot->name, &line);
-    text_append_str(&line, slot->is_upvar ? " (captured): " : ": ");
+    text_append_str(&line, !slot->is_upvar ? ": " : is_fn ? " (argument): " : " (captured): ");
     display_escape(text_str(&type), &line);
     put_cut(writer, &line);
     text_deinit(&line);
@@ -178,11 +178,11 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot)
 }
 
 /* The biggest `nr` slots, in the order of their sizes; all by offset when the future is whole. */
-static void put_slots(struct writer *writer, const struct state_layout *state)
+static void put_slots(struct writer *writer, const struct state_layout *state, bool is_fn)
 {
     if (writer->whole) {
         for (uint32_t i = 0; i < state->nr_slots; i++)
-            put_slot(writer, &state->slots[i]);
+            put_slot(writer, &state->slots[i], is_fn);
         return;
     }
     bool shown[256] = {false};
@@ -194,12 +194,12 @@ static void put_slots(struct writer *writer, const struct state_layout *state)
                 (best == 256 || state->slots[i].size_bytes > state->slots[best].size_bytes))
                 best = i;
         shown[best] = true;
-        put_slot(writer, &state->slots[best]);
+        put_slot(writer, &state->slots[best], is_fn);
     }
     writer->hidden_slots += state->nr_slots - put_nr;
 }
 
-static void put_state(struct writer *writer, const struct state_layout *state)
+static void put_state(struct writer *writer, const struct state_layout *state, bool is_fn)
 {
     const struct plan *plan = writer->report->types->plan;
     struct text line, split;
@@ -224,7 +224,7 @@ static void put_state(struct writer *writer, const struct state_layout *state)
     display_dim(writer->display, true);
     put_cut(writer, &split);
     display_dim(writer->display, false);
-    put_slots(writer, state);
+    put_slots(writer, state, is_fn);
     text_deinit(&line);
     text_deinit(&split);
 }
@@ -255,7 +255,7 @@ static void put_brief_states(struct writer *writer, const struct future_layout *
             break;
         below = used_bytes(best);
         last = (uint32_t)(best - layout->states);
-        put_state(writer, best);
+        put_state(writer, best, layout->future->future->kind == PLAN_FUTURE_FN);
     }
     writer->hidden_states += nr - put_nr;
 }
@@ -300,7 +300,8 @@ static void put_future(struct writer *writer, const struct future_layout *layout
         return;
     if (writer->whole)
         for (uint32_t i = 0; i < layout->nr_states; i++)
-            put_state(writer, &layout->states[i]);
+            put_state(writer, &layout->states[i],
+                      layout->future->future->kind == PLAN_FUTURE_FN);
     else
         put_brief_states(writer, layout);
     put_chain(writer, layout);
@@ -317,7 +318,6 @@ static void put_future(struct writer *writer, const struct future_layout *layout
 static void put_table(const struct writer *writer)
 {
     const struct types_report *report = writer->report;
-    const struct future_types *types = report->types;
     size_t rows = report->nr_sized < TABLE_ROWS ? report->nr_sized : TABLE_ROWS;
     if (!rows)
         return;
@@ -347,7 +347,6 @@ static void put_table(const struct writer *writer)
         text_deinit(&left);
         text_deinit(&right);
     }
-    (void)types;
 }
 
 static void put_totals(const struct writer *writer)
@@ -462,7 +461,7 @@ static void put_left_out(const struct writer *writer, size_t shown)
     if (writer->hidden_slots)
         text_printf(&line, "%s %zu variable%s", futures || writer->hidden_states ? "," : "",
                     writer->hidden_slots, writer->hidden_slots == 1 ? "" : "s");
-    text_append_str(&line, ".  --match TEXT, --top N or --all show them.");
+    text_append_str(&line, "; see --match TEXT, --top N, --all");
     display_dim(writer->display, true);
     put_cut(writer, &line);
     display_dim(writer->display, false);
