@@ -40,6 +40,10 @@ def segments(path):
     return [s.strip("<> ") for s in plain.split("::") if s and not s.startswith("{impl")]
 
 
+def is_type(segment):
+    return bool(segment) and segment[0][:1].isupper()
+
+
 def place_key(file, line):
     parts = os.path.normpath(file).split(os.sep)
     return "/".join(parts[-2:]), int(line)
@@ -110,19 +114,19 @@ class Sizes:
     def find(self, future):
         """The entries that can be this future of asyncmem's JSON."""
         kind = future["kind"].split()[-1]
+        placed = self._placed(future, ("any",) if kind == "fn" else ("block", "closure", "any"))
         path = segments(future["name"])
-        if not path:
-            return []
-        if kind != "fn" and future.get("file") and future.get("line"):
-            placed = self._placed(future, ("block", "closure", "any"))
-            if placed:
-                return placed
+        if placed or not path:
+            return placed
         named = self.by_name.get((kind, path[0], path[-1]), [])
         whole = [e for e in named if e.path == path]
-        same_type = [e for e in named if e.path[-2:] == path[-2:]]
-        if whole or same_type or named:
-            return whole or same_type or named
-        return self._placed(future, ("any",))
+        if whole:
+            return whole
+        if "{impl#" in future["name"]:  # a type that asyncmem could not name
+            return named
+        if is_type(path[-2:-1]):
+            return [e for e in named if e.path[-2:] == path[-2:]]
+        return [e for e in named if not is_type(e.path[-2:-1])]
 
     def _placed(self, future, kinds):
         if not future.get("file") or not future.get("line"):

@@ -113,11 +113,13 @@ class Answers(unittest.TestCase):
             self.refused(matrix.check_presence, whole[:left_out] + whole[left_out + 1:])
 
     def test_names(self):
-        tasks = [future(n, size=None) for n in matrix.TASKS + ["subject::run::{async block#0}"]]
-        matrix.check_names(tasks)
-        for left_out in range(len(tasks)):
-            self.refused(matrix.check_names, tasks[:left_out] + tasks[left_out + 1:])
-        self.refused(matrix.check_names, tasks[:-1] + [future("subject::run::{async block#0}", size=8)])
+        for expected in matrix.TASK_NAMES.values():
+            tasks = [future(name, size=None) for name in expected]
+            matrix.check_names(tasks, expected)
+            for left_out in range(len(tasks)):
+                self.refused(matrix.check_names, tasks[:left_out] + tasks[left_out + 1:], expected)
+            self.refused(matrix.check_names, tasks + tasks[:1], expected)
+            self.refused(matrix.check_names, tasks[:-1] + [future(expected[-1], size=8)], expected)
 
     def test_same(self):
         futures = self.good["futures"]
