@@ -21,7 +21,7 @@ _asyncmem() {
 
 	case $command in
 	types) options='--json --min-bytes --match --sort --top --all --full-names --symbols --no-cache --color --help' ;;
-	plan) options='--json --no-cache --symbols --help' ;;
+	plan) options='--json --no-cache --symbols --color --help' ;;
 	*) options='types plan --help --version' ;;
 	esac
 

@@ -15,7 +15,9 @@ complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l json -d 'Prin
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l no-cache \
     -d 'Neither read nor write the cache'
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -r -F -l symbols \
-    -d 'Take debug information from this file'
+    -d 'Take layouts from this file'
+complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -x -l color -a 'auto always never' \
+    -d 'Whether to use colour'
 
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l min-bytes -d 'Leave out smaller futures'
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l match \
@@ -26,5 +28,3 @@ complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l top -d 'Show t
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -l all -d 'Show all futures'
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -l full-names \
     -d 'Print names with all generic arguments'
-complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l color -a 'auto always never' \
-    -d 'Whether to use colour'
