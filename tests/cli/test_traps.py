@@ -138,6 +138,13 @@ class EveryFuture(Traps):
         names = {slot["name"] for f in report()["futures"] for s in f["states"] for slot in s["slots"]}
         self.assertFalse(names & {"__awaitee", "__state"})
 
+    def test_every_await_has_every_key(self):
+        """A document that only grows has each key in each row, null where there is nothing to say."""
+        keys = {"file", "line", "in_macro", "macro_file", "macro_line", "future", "waits_for"}
+        missing = {key for future in report()["futures"] for state in self.suspends(future)
+                   for key in keys - set(state["await"])}
+        self.assertEqual(missing, set())
+
     def test_totals(self):
         sizes = [future["size_bytes"] for future in report()["futures"]]
         totals = report()["totals"]
@@ -160,8 +167,17 @@ class EveryFuture(Traps):
         self.assertEqual(sorted(marked - seen), [])
 
     def test_names_carry_no_compiler_noise(self):
-        noise = re.compile(r"_env#|\{impl#|\{async_|\{\{closure")
+        noise = re.compile(r"_env#|\{async_|\{\{closure")
         self.assertEqual([f["name"] for f in report()["futures"] if noise.search(f["name"])], [])
+
+    def test_names_of_the_program_itself_tell_the_type_of_an_impl(self):
+        """Of tokio's unused methods the binary has types but no symbol: nothing in it tells their impl's
+        type. The program's own methods are all there."""
+        own = [f["name"] for f in report()["futures"]
+               if pathlib.PurePath(f["file"] or "").name in {file for file, _ in markers().values()}
+               and "traps" in (f["file"] or "")]
+        self.assertGreater(len(own), 100)
+        self.assertEqual([name for name in own if "{impl#" in name], [])
 
 
 class NoFutures(unittest.TestCase):
@@ -324,14 +340,13 @@ class Names(Traps):
         self.assertEqual(self.slots(state), {"self": 8, "with": 16})
 
     def test_trait_method(self):
-        name = "<Svc as Handler>::call"
-        state = self.check(name, name, "async fn", "trait_method")
+        state = self.check("<Svc as Handler>::call", "Svc::call", "async fn", "trait_method")
         self.assert_slots(state, self=8, request=8)
         self.assertEqual(state["dead_upvar_bytes"], 16)
 
     def test_trait_method_of_another_type(self):
-        name = "<Logged as Handler>::call"
-        state = self.check(name, name, "async fn", "trait_method_calls_trait_method")
+        state = self.check("<Logged as Handler>::call", "Logged::call", "async fn",
+                           "trait_method_calls_trait_method")
         self.assertEqual(state["await"]["future"], "<Svc as Handler>::call")
 
     def test_async_trait_method(self):
@@ -454,8 +469,8 @@ class Macros(Traps):
         for name, marker in (("traps::slots::doubled", "doubled"), ("traps::nesting::top", "top")):
             point = self.state_at(self.future(name), marker)["await"]
             self.assertIsNone(point["in_macro"])
-            self.assertIsNone(point["macro_file"])
-            self.assertIsNone(point["macro_line"])
+            self.assertIsNone(point.get("macro_file"))
+            self.assertIsNone(point.get("macro_line"))
 
     def test_await_over_several_lines(self):
         state = self.state_at(self.future("traps::nesting::several_lines"), "several_lines")
@@ -607,10 +622,10 @@ class Nesting(Traps):
     def test_chain_of_the_large_future(self):
         chain = [(link["future"], link["size_bytes"]) for link in self.future("traps::nesting::top")["chain"]]
         expected = [(name, self.future(name)["size_bytes"])
-                    for name in ("traps::nesting::middle", "traps::nesting::bottom", "traps::nap")]
-        if chain and chain[0][0] == "traps::nesting::top":  # the chain may begin with the future itself
-            chain = chain[1:]
-        self.assertEqual(chain[:3], expected)
+                    for name in ("traps::nesting::middle", "traps::nesting::bottom")]
+        self.assertEqual(chain[:2], expected)
+        # What makes `bottom` large is no future but the array; a chain may end with it.
+        self.assertIn(chain[2:], ([], [(None, 61440)]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 
 _OPEN, _CLOSE = "<([{", ">)]}"
+# What a report has to print where the binary has no symbol that tells the type of an impl.
+UNKNOWN_IMPL = re.compile(r"\{impl#\d+\}")
 _LIFETIME = re.compile(r"'(_|[a-z][A-Za-z0-9_]*)\b(, |\s)?")
 
 
@@ -36,13 +38,15 @@ def split_top(text, separator):
 
 
 def short_type(text):
-    """A type without modules, lifetimes, default allocators and needless blanks; a future by its path."""
+    """A type without modules, lifetimes, default allocators and blanks; the bounds of a `dyn` sorted; a
+    future by its path."""
     text = re.sub(r"\{async fn body of (.*?)\(\)\}", r"\1", text)
     text = _LIFETIME.sub("", text).replace("<>", "")
     text = re.sub(r"\b(?:[A-Za-z_][A-Za-z0-9_]*::)+(?=[A-Za-z_{<])", "", text)
     text = re.sub(r",\s*Global>", ">", text)
     text = re.sub(r"\((dyn [^()]*)\)", r"\1", text)
-    return re.sub(r"\s+", "", text)
+    text = re.sub(r"\s+", "", text)
+    return re.sub(r"(?:\+\w+){2,}", lambda bounds: "".join(sorted(re.findall(r"\+\w+", bounds[0]))), text)
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,14 @@ def parse_path(text):
         if key and not in_type:
             modules.append(key.pop())
         key.append(name)
-        in_type = in_type or name[0].isupper()
+        in_type = in_type or name[0].isupper() or bool(UNKNOWN_IMPL.match(name))
     return Path("::".join(key), tuple(modules), tuple(generics))
+
+
+def behind_impl(key):
+    """`{impl#5}::wait` -> `wait`, `Child::wait` -> `wait`, `f` -> None: what is left without the type."""
+    segments = split_top(key, "::")
+    return "::".join(segments[1:]) if len(segments) > 1 else None
 
 
 def re_exported(shown, defined):

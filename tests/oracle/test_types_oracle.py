@@ -153,6 +153,8 @@ class RustNames(unittest.TestCase):
             ("a::f<&'static str, alloc::vec::Vec<u8, alloc::alloc::Global>>", "f", ("a",), ("&str", "Vec<u8>")),
             ("a::Child::wait::{closure#0}::read::<X>", "Child::wait::read", ("a",), ("X",)),
             ("run<{async fn body of a::stop()}>", "run", (), ("stop",)),
+            ("p::{impl#5}::wait", "{impl#5}::wait", ("p",), ()),
+            ("f<Box<dyn a::Error + a::Sync + b::Send>>", "f", (), ("Box<dynError+Send+Sync>",)),
             ("f<fn(u8) -> Vec<u8>, u8>", "f", (), ("fn(u8)->Vec<u8>", "u8")),
         ]:
             path = rust_names.parse_path(text)

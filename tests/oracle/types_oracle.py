@@ -9,7 +9,9 @@ size, states, slots and the five shares of every state, byte by byte. The last l
 `oracle: N passed, N failed`; the exit status is 1 when something failed.
 
 What rustc says and DWARF cannot: of two slots of one name in one state DWARF describes one. Such a slot
-must be counted in `hidden_slots`; its bytes must be `unexplained`, not claimed by another share.
+must be counted in `hidden_slots`; its bytes must be `unexplained`, not claimed by another share. And where
+no symbol of an impl's methods is left, nothing tells its type: a report prints `{impl#5}::wait`, which is
+looked for among all methods of that name and module (column "impl unknown").
 """
 
 import argparse
@@ -90,6 +92,7 @@ class Listing:
 
     def __init__(self, files):
         self.by_key = defaultdict(list)  # path's key; of blocks: kind, key, numbers -> [(Path, Layout)]
+        self.by_method = defaultdict(list)  # the same without the type: `wait` of `Child::wait`
         self.by_line = defaultdict(list)  # (kind, line) -> [(file, Layout)]
         self.layouts = []
         seen = set()
@@ -106,6 +109,7 @@ class Listing:
         if layout.kind == "async fn":
             path = function_path(layout.name)
             self.by_key[path.key].append((path, layout))
+            self.by_method[rust_names.behind_impl(path.key)].append((path, layout))
         elif at := place(layout.name):
             self.by_line[layout.kind, at[1]].append((at[0], layout))
         else:
@@ -117,8 +121,10 @@ class Listing:
         if future["kind"] != "async fn":
             return self._blocks(future), True
         ours = rust_names.parse_path(future["name"])
-        named = [(path, layout) for path, layout in self.by_key[ours.key]
-                 if self._may_be(ours, path, layout.crate)]
+        known = self.by_key[ours.key]
+        if rust_names.UNKNOWN_IMPL.match(ours.key):
+            known = self.by_method[rust_names.behind_impl(ours.key)]
+        named = [(path, layout) for path, layout in known if self._may_be(ours, path, layout.crate)]
         exact = [layout for path, layout in named
                  if rust_names.generics_agree(ours.generics, path.generics)]
         return (exact, True) if exact else ([layout for _, layout in named], not named)
@@ -315,7 +321,10 @@ def covered(entries):
 
 def awaits_same(ours, theirs):
     if theirs.startswith("{async fn body of "):
-        return rust_names.parse_path(ours).key == function_path(theirs).key
+        our_key, their_key = rust_names.parse_path(ours).key, function_path(theirs).key
+        if rust_names.UNKNOWN_IMPL.match(our_key):
+            return rust_names.behind_impl(our_key) == rust_names.behind_impl(their_key)
+        return our_key == their_key
     if theirs.startswith("{async block@"):
         return "{async block" in ours
     if theirs.startswith("{async closure body@"):
@@ -370,6 +379,7 @@ def judge_future(verdict, future, listing, found):
         return
     verdict.counts["found"] += 1
     verdict.counts["without generics"] += not with_generics
+    verdict.counts["impl unknown"] += "{impl#" in future["name"]
     verdict.counts["several of a name"] += len(candidates) > 1
     comparisons = [Comparison(future, layout) for layout in candidates]
     best = min(comparisons, key=lambda comparison: len(comparison.problems))
@@ -408,7 +418,7 @@ def run_asyncmem(asyncmem, binary):
 # ---- output -------------------------------------------------------------------------------------------------
 
 COLUMNS = ["types", "found", "passed", "failed", "states", "slots", "hidden", "without generics",
-           "several of a name", "only rustc", "only rustc, own"]
+           "impl unknown", "several of a name", "only rustc", "only rustc, own"]
 
 
 def print_table(verdicts):

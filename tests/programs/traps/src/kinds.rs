@@ -61,7 +61,7 @@ pub struct Logged {
 
 impl Handler for Svc {
     // truth: named `<Svc as Handler>::call`.
-    // @fn:<Svc as Handler>::call
+    // @fn:Svc::call
     async fn call(&self, request: u64) -> u64 {
         nap().await; // @await:trait_method
         self.factor * request
@@ -70,7 +70,7 @@ impl Handler for Svc {
 
 impl Handler for Logged {
     // truth: the other implementor; awaits the first one, which is its whole chain.
-    // @fn:<Logged as Handler>::call
+    // @fn:Logged::call
     async fn call(&self, request: u64) -> u64 {
         self.inner.call(request).await // @await:trait_method_calls_trait_method
     }
