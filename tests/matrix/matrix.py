@@ -109,6 +109,8 @@ ROWS = {
                       sizes="own"),
     "rustc-1.85": row(FULL, "rustc 1.85", toolchain="1.85", sizes="own"),
     "rustc-1.96": row(FULL, "rustc 1.96", toolchain="1.96", sizes="own"),
+    "split-missing": row(NAMES, "split-debuginfo = \"packed\", the .dwp is not there",
+                         post="split_missing", needs=["split-packed"], reason=r"\.dwp.*--symbols"),
     "debuglink": row(FULL, "stripped, debug file beside it by .gnu_debuglink", post="debuglink",
                      same="document"),
     "build-id-dir": row(FULL, "stripped, debug file by build-id in the system's debug folder",
@@ -322,6 +324,12 @@ def make_build_id_dir(workshop, name):
     source = workshop.binary("default")
     debug_file(workshop, name, source)
     return stripped_copy(workshop, name, source)
+
+
+def make_split_missing(workshop, name):
+    final = os.path.join(workshop.out(name), "subject")
+    shutil.copy2(workshop.binary("split-packed"), final)
+    return final
 
 
 def make_symbols_stripped(workshop, name):
