@@ -5,8 +5,9 @@
 Each row of ROWS is one build (or one way to lay debug information beside a build) together with what
 the answer must be. A row passes if the answer is exactly that; anything else, a build that fails and a
 tool that is missing included, is FAIL: no row is ever skipped. The judgement has three parts: the
-answer is sound in itself (sums), it holds every future the subject is known to have, and each size
-equals what rustc prints for it (-Zprint-type-sizes, in a compiler run beside the build).
+answer is sound in itself (sums), it holds every future the subject is known to have and as many as
+llvm-dwarfdump shows, and each size equals what rustc prints for it (-Zprint-type-sizes, in a compiler run
+beside the build).
 
     matrix.py                all rows, then docs/MATRIX.md
     matrix.py --quick        the rows marked quick (part of `make test`); no file is written
@@ -25,6 +26,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
+import dwarf_futures  # noqa: E402
 import fetch_rustc  # noqa: E402
 import rustc_sizes  # noqa: E402
 
@@ -354,9 +356,10 @@ def extra_options(workshop, spec):
 class Judge:
     """Asks asyncmem about each row's binary and holds the answer against the table."""
 
-    def __init__(self, asyncmem, workshop):
+    def __init__(self, asyncmem, workshop, count_dwarf):
         self.asyncmem = asyncmem
         self.workshop = workshop
+        self.count_dwarf = count_dwarf
         self.answers = {}
         self.sizes = {}
 
@@ -423,6 +426,8 @@ class Judge:
             figures["compared"], figures["unlisted"] = self.compare_sizes(name, spec, laid_out)
             figures["compared"] += "; %d only declared" % (len(futures) - len(laid_out))
             figures["bytes"] = document["totals"]["total_bytes"]
+            if self.count_dwarf and not spec["same"]:
+                self.compare_count(name, futures)
             if spec["same"]:
                 check_same(futures, self.ask("default")["futures"], spec["same"])
         elif spec["detail"] == "names":
@@ -430,6 +435,17 @@ class Judge:
         elif futures:
             raise RowFailed("%d futures named, none expected" % len(futures))
         return figures
+
+    def compare_count(self, name, futures):
+        """As many futures as llvm-dwarfdump shows; the rows that equal the default need no count."""
+        try:
+            there = dwarf_futures.count(self.workshop.binary(name))
+        except FileNotFoundError:
+            raise RowFailed("llvm-dwarfdump is missing; run tools/setup matrix")
+        except OSError as problem:
+            raise RowFailed(str(problem))
+        if there != len(futures):
+            raise RowFailed("%d futures, llvm-dwarfdump shows %d" % (len(futures), there))
 
     def compare_sizes(self, name, spec, futures):
         """Every future's size and alignment against rustc's; returns (compared, types DWARF lacks)."""
@@ -555,7 +571,7 @@ def run_row(judge, name):
         status = "full" if spec["detail"] == "full" else "degraded"
         line = "%s futures, sizes %s" % (figures["futures"], figures["compared"])
     except RowFailed as problem:
-        figures, status, line = None, "FAIL", str(problem)
+        figures, status, line = None, "FAIL", str(problem).replace(ROOT + os.sep, "")
     except (KeyError, TypeError, IndexError, AttributeError) as problem:
         figures, status = None, "FAIL"
         line = "the answer lacks or misshapes a key: %s %s" % (type(problem).__name__, problem)
@@ -580,8 +596,9 @@ def markdown(results):
         "once for each row; all but the named value is the release profile with `debug = 2`.",
         "The installed compiler is %s." % version_of(["rustc", "-V"]),
         "",
-        "*full*: every future the program is known to have is there, its states' bytes add up, and its",
-        "size and alignment are what the same compiler prints with `-Zprint-type-sizes`.",
+        "*full*: every future the program is known to have is there, and as many as llvm-dwarfdump shows;",
+        "its states' bytes add up; its size and alignment are what the same compiler prints with",
+        "`-Zprint-type-sizes`.",
         "*degraded*: the build has no layouts; what is missing is named, as is the remedy in the answer.",
         "*compared* counts futures whose size was held against rustc's, and those that the binary's debug",
         "information declares without laying them out; *rustc only* counts futures that rustc lists and",
@@ -627,7 +644,7 @@ def main():
         return 0
     names = args.only or [n for n, spec in ROWS.items() if spec["quick"] or not args.quick]
     workshop = Workshop(os.path.abspath(args.dir))
-    judge = Judge(os.path.abspath(args.asyncmem), workshop)
+    judge = Judge(os.path.abspath(args.asyncmem), workshop, count_dwarf=not args.quick)
     results = [run_row(judge, name) for name in names]
     if not args.only and not args.quick:
         results += hook_corruption_100000_seeds(args.asyncmem, workshop)

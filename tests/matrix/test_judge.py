@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dwarf_futures  # noqa: E402
 import matrix  # noqa: E402
 import measure_rustc  # noqa: E402
 import rustc_sizes  # noqa: E402
@@ -129,6 +130,32 @@ class Answers(unittest.TestCase):
         matrix.check_same(moved, futures, "sizes")
         self.refused(matrix.check_same, moved, futures, "document")
         self.refused(matrix.check_same, futures[:1], futures, "sizes")
+
+
+DUMP = """\
+0x0000000b: DW_TAG_compile_unit
+              DW_AT_name\t("src/main.rs/@/demo")
+0x0000002a:   DW_TAG_namespace
+                DW_AT_name\t("demo")
+0x00000030:     DW_TAG_structure_type
+                  DW_AT_name\t("{async_fn_env#0}")
+0x00000040:       DW_TAG_member
+                    DW_AT_name\t("{async_fn_env#0}")
+0x00000041:       NULL
+0x00000042:     DW_TAG_namespace
+                  DW_AT_name\t("inner")
+0x00000050:       DW_TAG_structure_type
+                    DW_AT_name\t("{async_block_env#0}<u8>")
+                    DW_AT_declaration\t(true)
+0x00000060:     DW_TAG_structure_type
+                  DW_AT_name\t("{async_fn_env#0}")
+"""
+
+
+class Dwarf(unittest.TestCase):
+    def test_futures_are_counted_once_by_their_qualified_names(self):
+        self.assertEqual(dwarf_futures.future_paths(DUMP.splitlines()),
+                         {"demo::{async_fn_env#0}", "demo::inner::{async_block_env#0}<u8>"})
 
 
 class Measuring(unittest.TestCase):
