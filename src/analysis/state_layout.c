@@ -115,7 +115,8 @@ struct context {
     const struct plan *plan;
     const struct plan_type *type;
     struct members upvars; /* those of Unresumed */
-    bool captures_stay;    /* not an async fn: captures are used where they are */
+    bool captures_stay;    /* not an async fn: captures are used where they are ... */
+    bool has_arguments;    /* ... but an async closure has arguments among them */
     struct arena *arena;
 };
 
@@ -129,6 +130,14 @@ static void add_slot(const struct context *context, struct state_layout *state,
         .size_bytes = size_of(context->plan, member->type),
         .is_upvar = is_upvar,
     };
+}
+
+/* A closure's argument is moved into a local of its name, like that of an async fn. */
+static bool is_moved_argument(const struct context *context, struct members members,
+                              const struct plan_member *upvar)
+{
+    const struct plan_member *local = find_name(members, upvar->name);
+    return context->has_arguments && local && local->offset_bytes != upvar->offset_bytes;
 }
 
 /*
@@ -160,7 +169,8 @@ static void list_suspended(const struct context *context, struct state_layout *s
         }
     }
     for (uint32_t i = 0; context->captures_stay && i < context->upvars.nr; i++)
-        add_slot(context, state, &context->upvars.rows[i], true);
+        if (!is_moved_argument(context, members, &context->upvars.rows[i]))
+            add_slot(context, state, &context->upvars.rows[i], true);
 }
 
 static void list_slots(const struct context *context, struct state_layout *state)
@@ -228,7 +238,9 @@ static void split_state(const struct context *context, struct state_layout *stat
     uint64_t before = covered;
     covered = spans_join(&spans);
     state->dead_upvar_bytes = covered - before;
-    spans_add_all(&spans, used);
+    /* A hidden slot may lie where another state's slots do: nothing tells, so nothing is claimed. */
+    if (!state->nr_hidden)
+        spans_add_all(&spans, used);
     before = covered;
     covered = spans_join(&spans);
     state->other_states_bytes = covered - before;
@@ -262,6 +274,7 @@ void future_layout_compute(struct future_layout *layout, const struct plan *plan
         .plan = plan,
         .type = type,
         .captures_stay = future->future->kind != PLAN_FUTURE_FN,
+        .has_arguments = future->future->kind == PLAN_FUTURE_CLOSURE,
         .arena = arena,
     };
     *layout = (struct future_layout){.future = future, .nr_states = type->nr_variants};

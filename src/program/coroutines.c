@@ -131,12 +131,20 @@ struct placing {
     struct layout *layout;
     const struct plan_future *future;
     const struct plan_variant *variants; /* a copy: the tables move */
+    bool *in_macro;                      /* of each variant */
     uint32_t nr_variants;
-    uint32_t last_line; /* of the function: where Returned is */
+    uint32_t last_line; /* of the function: where Returned is; 0: unknown */
     struct awaitees awaitees;
     struct plan_await *awaits;
     int64_t built_ns;
 };
+
+static const char *file_path(const struct placing *placing, plan_file_id file)
+{
+    struct plan_builder *builder = placing->layout->builder;
+    const struct plan_file *row = file.v ? plan_builder_row(builder, PLAN_FILES, file.v) : NULL;
+    return row ? plan_builder_text(builder, row->path) : NULL;
+}
 
 static bool is_suspend(const struct placing *placing, uint32_t v)
 {
@@ -150,11 +158,25 @@ static bool in_function(const struct placing *placing, plan_file_id file, uint32
            (!placing->last_line || line <= placing->last_line);
 }
 
-static bool is_in_macro(const struct placing *placing, uint32_t v)
+/*
+ * The line of an await is where the tokens stand: for an await that a macro writes, in the macro.
+ * Lines of the same file need care: attributes such as #[instrument] give a body the extent of
+ * the attribute.  There the source decides, where it is at hand.
+ */
+static bool find_in_macro(const struct placing *placing, uint32_t v)
 {
     const struct plan_variant *variant = &placing->variants[v];
-    return is_suspend(placing, v) && variant->line && placing->future->line &&
-           !in_function(placing, variant->file, variant->line);
+    if (!is_suspend(placing, v) || !variant->line || !placing->future->line ||
+        in_function(placing, variant->file, variant->line))
+        return false;
+    if (variant->file.v != placing->future->file.v)
+        return true;
+    struct text name;
+    text_init(&name);
+    enum macro_answer answer = macro_name_at(file_path(placing, variant->file), variant->line,
+                                             placing->built_ns, &name);
+    text_deinit(&name);
+    return answer != MACRO_NONE;
 }
 
 static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
@@ -177,7 +199,7 @@ static void take_plain_awaits(struct placing *placing)
 {
     struct awaitees *awaitees = &placing->awaitees;
     for (uint32_t v = 0; v < placing->nr_variants; v++) {
-        if (!is_suspend(placing, v) || is_in_macro(placing, v))
+        if (!is_suspend(placing, v) || placing->in_macro[v])
             continue;
         plan_type_id type = awaitee_type(placing, v);
         for (size_t i = 0; i < awaitees->nr; i++) {
@@ -204,7 +226,7 @@ static const struct awaitee *match_awaitee(const struct placing *placing, uint32
     if (!type.v)
         return NULL;
     for (uint32_t other = 0; other < placing->nr_variants; other++)
-        if (is_in_macro(placing, other) && awaitee_type(placing, other).v == type.v) {
+        if (placing->in_macro[other] && awaitee_type(placing, other).v == type.v) {
             rank += other < v;
             nr_awaits++;
         }
@@ -227,18 +249,18 @@ static uint32_t line_by_calls(const struct placing *placing, uint32_t v, const c
 {
     enum { MAX_CALLS = 256 };
     uint32_t lines[MAX_CALLS], rank = 0, nr_awaits = 0;
-    struct plan_builder *builder = placing->layout->builder;
     const struct plan_variant *variant = &placing->variants[v];
     for (uint32_t other = 0; other < placing->nr_variants; other++)
-        if (is_in_macro(placing, other) && placing->variants[other].line == variant->line &&
+        if (placing->in_macro[other] && placing->variants[other].line == variant->line &&
             placing->variants[other].file.v == variant->file.v) {
             rank += other < v;
             nr_awaits++;
         }
-    const struct plan_file *file =
-        plan_builder_row(builder, PLAN_FILES, placing->future->file.v);
-    size_t nr = macro_calls(plan_builder_text(builder, file->path), macro, placing->future->line,
-                            placing->last_line, placing->built_ns, lines, MAX_CALLS);
+    size_t nr = !placing->last_line
+                    ? 0
+                    : macro_calls(file_path(placing, placing->future->file), macro,
+                                  placing->future->line, placing->last_line, placing->built_ns,
+                                  lines, MAX_CALLS);
     if (nr == 1)
         return lines[0];
     return nr == nr_awaits ? lines[rank] : 0;
@@ -251,10 +273,9 @@ static void place_await(struct placing *placing, uint32_t v)
     struct plan_await *await = &placing->awaits[v];
     struct text macro;
     text_init(&macro);
-    const struct plan_file *file =
-        variant->file.v ? plan_builder_row(builder, PLAN_FILES, variant->file.v) : NULL;
-    const char *path = file ? plan_builder_text(builder, file->path) : NULL;
-    bool named = macro_name_at(path, variant->line, placing->built_ns, &macro);
+    const char *path = file_path(placing, variant->file);
+    bool named =
+        macro_name_at(path, variant->line, placing->built_ns, &macro) == MACRO_FOUND;
     const struct awaitee *awaitee = match_awaitee(placing, v);
     uint32_t line = awaitee ? awaitee->line
                     : named ? line_by_calls(placing, v, text_str(&macro))
@@ -274,14 +295,14 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
 {
     bool any = false;
     for (uint32_t v = 0; v < placing->nr_variants; v++)
-        any |= is_in_macro(placing, v);
+        any |= placing->in_macro[v] = find_in_macro(placing, v);
     if (!any)
         return;
     if (body)
         gather_awaitees(placing->layout, body, &placing->awaitees);
     take_plain_awaits(placing);
     for (uint32_t v = 0; v < placing->nr_variants; v++)
-        if (is_in_macro(placing, v))
+        if (placing->in_macro[v])
             place_await(placing, v);
     free(placing->awaitees.rows);
 }
@@ -372,8 +393,9 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
     uint32_t nr = future.type.v ? type->nr_variants : 0;
     struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
     struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
+    bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
     struct placing placing = {.layout = layout, .future = &future, .variants = variants,
-                              .nr_variants = nr, .awaits = awaits,
+                              .nr_variants = nr, .awaits = awaits, .in_macro = in_macro,
                               .built_ns = compiling->built_ns};
     for (uint32_t v = 0; v < nr; v++) {
         variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS,
@@ -386,6 +408,9 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
             placing.last_line = variants[v].line;
         }
     }
+    /* An attribute's extent, not the body's. */
+    if (placing.last_line <= future.line)
+        placing.last_line = 0;
     place_awaits(&placing, has_body ? &body : NULL);
     for (uint32_t v = 0; v < nr; v++) {
         uint32_t id = plan_builder_add(builder, PLAN_AWAITS, &awaits[v]);
@@ -394,6 +419,7 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
     plan_builder_add(builder, PLAN_FUTURES, &future);
     free(variants);
     free(awaits);
+    free(in_macro);
 }
 
 void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,

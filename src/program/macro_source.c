@@ -212,24 +212,27 @@ static bool open_source(const char *path, int64_t built_ns, struct file *file,
     return true;
 }
 
-bool macro_name_at(const char *path, uint32_t line, int64_t built_ns, struct text *name)
+enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
+                                struct text *name)
 {
     struct file file;
     struct lexer lexer;
-    bool found = false;
+    enum macro_answer answer = MACRO_UNKNOWN;
     if (open_source(path, built_ns, &file, &lexer)) {
         struct macro_definition macro = find_definition(lexer, line);
-        found = macro.length > 0;
-        if (found)
+        answer = macro.length ? MACRO_FOUND : MACRO_NONE;
+        if (macro.length)
             text_printf(name, "%.*s!", (int)macro.length, macro.name);
         file_close(&file);
     }
-    for (size_t i = 0; !found && path && i < sizeof(known_macros) / sizeof(*known_macros); i++) {
-        found = str_ends_with(path, known_macros[i].path_end);
-        if (found)
-            text_append_str(name, known_macros[i].name);
+    for (size_t i = 0; answer != MACRO_FOUND && path &&
+                       i < sizeof(known_macros) / sizeof(*known_macros); i++) {
+        if (!str_ends_with(path, known_macros[i].path_end))
+            continue;
+        text_append_str(name, known_macros[i].name);
+        answer = MACRO_FOUND;
     }
-    return found;
+    return answer;
 }
 
 size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,

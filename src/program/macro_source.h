@@ -8,12 +8,19 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+enum macro_answer {
+    MACRO_UNKNOWN, /* the source is not at hand or newer than the program */
+    MACRO_NONE,    /* the line is in no macro's definition */
+    MACRO_FOUND,
+};
+
 /*
- * Appends "name!" of the macro whose definition holds the line: read from the file itself when it
- * is not newer than `built_ns` (else it may be another text), or known by the file's name.  False:
- * not known.
+ * Is the line inside the definition of a macro?  Read from the file itself when it is not newer
+ * than `built_ns` (else it may be another text), or known by the file's name.  When found, "name!"
+ * is appended.
  */
-bool macro_name_at(const char *path, uint32_t line, int64_t built_ns, struct text *name);
+enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
+                                struct text *name);
 
 /* The lines first..last of the file on which "name!" is called, at most `max`; returns how many. */
 size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,

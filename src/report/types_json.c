@@ -40,12 +40,10 @@ static json_t *await_json(const struct types_report *report, const struct state_
     json_object_set_new(json, "file", json_text(file));
     json_object_set_new(json, "line", json_line(line));
     json_object_set_new(json, "in_macro", json_text(macro));
-    if (macro) {
-        json_object_set_new(json, "line_is_exact", json_boolean(state->await->is_exact));
-        json_object_set_new(json, "macro_file",
-                            json_text(plan_file_path(plan, state->variant->file)));
-        json_object_set_new(json, "macro_line", json_line(state->variant->line));
-    }
+    json_object_set_new(json, "line_is_exact", json_boolean(!macro || state->await->is_exact));
+    json_object_set_new(json, "macro_file",
+                        json_text(macro ? plan_file_path(plan, state->variant->file) : NULL));
+    json_object_set_new(json, "macro_line", json_line(macro ? state->variant->line : 0));
     json_object_set_new(json, "future", state->awaited.v ? type_name_json(report, state->awaited,
                                                                           NAME_PATH)
                                                          : json_null());
