@@ -50,10 +50,10 @@ static inline bool cursor_skip(struct cursor *c, uint64_t bytes)
     return true;
 }
 
-/* `width` 1 to 8 bytes, little-endian. */
+/* `width` 0 to 8 bytes, little-endian; more fails. */
 static inline uint64_t cursor_uint(struct cursor *c, unsigned width)
 {
-    if (cursor_left(c) < width) {
+    if (width > 8 || cursor_left(c) < width) {
         cursor_fail(c);
         return 0;
     }

@@ -30,6 +30,7 @@ struct rewrite {
     enum name_style style;
     struct text *out;
     unsigned nesting;
+    bool in_display; /* the source form of an impl, in which no further ones are looked up */
 };
 
 static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length);
@@ -307,13 +308,14 @@ static void emit_path(struct rewrite *rewrite, const struct path *path)
         return;
     }
     const char *display = NULL;
-    unsigned behind = find_impl(rewrite->names, path, &display);
+    unsigned behind = rewrite->in_display ? 0 : find_impl(rewrite->names, path, &display);
     unsigned from = rewrite->style == NAME_SHORT ? first_shown(path) : 0;
     if (behind <= from) {
         emit_steps(rewrite, path, from, false);
         return;
     }
     struct rewrite prefix = *rewrite;
+    prefix.in_display = true;
     if (prefix.style == NAME_SHORT)
         prefix.style = NAME_PATH;
     rewrite_text(&prefix, display, strlen(display));
@@ -344,7 +346,7 @@ static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length
 void names_type(const struct names *names, const char *raw, enum name_style style,
                 struct text *out)
 {
-    struct rewrite rewrite = {names, style, out, 0};
+    struct rewrite rewrite = {.names = names, .style = style, .out = out};
     rewrite_text(&rewrite, raw, strlen(raw));
 }
 

@@ -167,7 +167,7 @@ static bool find_in_macro(const struct placing *placing, uint32_t v)
 {
     const struct plan_variant *variant = &placing->variants[v];
     if (!is_suspend(placing, v) || !variant->line || !placing->future->line ||
-        in_function(placing, variant->file, variant->line))
+        !placing->future->file.v || in_function(placing, variant->file, variant->line))
         return false;
     if (variant->file.v != placing->future->file.v)
         return true;

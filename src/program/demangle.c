@@ -22,10 +22,27 @@ static void append(const char *bytes, size_t length, void *opaque)
     text_append(output->name, bytes, length);
 }
 
+/*
+ * libiberty counts the lifetimes of a for<...> one by one, unseen where it skips text: let there
+ * be at most 62^2.  A binder follows F (fn) or D (dyn) and is a number of base 62.
+ */
+static bool has_huge_binder(const char *symbol)
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (const char *p = symbol; (p = strchr(p, 'G')); p++) {
+        size_t length = strspn(p + 1, digits);
+        bool follows = p > symbol && (p[-1] == 'F' || p[-1] == 'D');
+        if (follows && length > 2 && p[1 + length] == '_')
+            return true;
+    }
+    return false;
+}
+
 bool demangle_rust(const char *symbol, struct text *name)
 {
     if (!symbol || (strncmp(symbol, "_R", 2) != 0 && strncmp(symbol, "_ZN", 3) != 0) ||
-        strnlen(symbol, MAX_SYMBOL_BYTES) == MAX_SYMBOL_BYTES)
+        strnlen(symbol, MAX_SYMBOL_BYTES) == MAX_SYMBOL_BYTES ||
+        (symbol[1] == 'R' && has_huge_binder(symbol)))
         return false;
     struct output output = {.name = name, .start = name->length};
     int ok = 0;

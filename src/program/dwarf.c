@@ -140,7 +140,7 @@ struct dwarf_file *dwarf_add_file(struct dwarf *dwarf, const struct elf_file *el
         if (!read_unit_header(&unit, file, offset, &corrupt))
             break;
         offset = unit.end;
-        if (unit.version < 2 || unit.version > 5)
+        if (unit.version < 2 || unit.version > 5 || unit.address_bytes > 8)
             continue;
         if (file->is_split)
             place_split_unit(&unit, &package);

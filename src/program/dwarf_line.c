@@ -271,7 +271,8 @@ static void run_program(struct line_files *files)
             unsigned adjusted = opcode - header->opcode_base;
             state.addr += (uint64_t)(adjusted / header->line_range) *
                           header->min_instruction_bytes;
-            state.line += header->line_base + (int)(adjusted % header->line_range);
+            state.line = (int64_t)((uint64_t)state.line + (uint64_t)(int64_t)header->line_base +
+                                   adjusted % header->line_range);
             emit(files, &state, false);
         } else if (opcode == 0) {
             run_extended(files, &state, &c);

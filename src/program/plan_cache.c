@@ -80,11 +80,9 @@ static bool sources_unchanged(const struct plan *plan)
     for (uint32_t i = 0; i < plan->nr_sources; i++) {
         const struct plan_source *source = &plan->sources[i];
         struct file_identity now;
-        bool exists = file_identity_get(plan_string(plan, source->path), &now);
-        if (!source->size_bytes ? exists
-                                : !exists || now.size_bytes != source->size_bytes ||
-                                      now.modified_ns != source->modified_ns ||
-                                      now.inode != source->inode)
+        if (!file_identity_get(plan_string(plan, source->path), &now) ||
+            now.size_bytes != source->size_bytes || now.modified_ns != source->modified_ns ||
+            now.inode != source->inode)
             return false;
     }
     return true;

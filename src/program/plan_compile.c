@@ -141,14 +141,6 @@ static void add_sources(struct compiler *compiler)
     for (size_t i = 0; i < compiler->source.nr_files; i++)
         add_source_row(builder, compiler->source.files[i]->elf.path,
                        compiler->source.files[i]->role);
-    /* Files whose coming would make the plan stale. */
-    if (compiler->source.nr_split_wanted > compiler->source.nr_split_found) {
-        struct text path;
-        text_init(&path);
-        text_printf(&path, "%s.dwp", compiler->source.program->path);
-        add_source_row(builder, text_str(&path), "missing package");
-        text_deinit(&path);
-    }
 }
 
 static void add_facts(struct compiler *compiler)
@@ -283,6 +275,11 @@ static bool compile_with_symbols(const struct plan_request *request, const uint8
     return ok;
 }
 
+static bool is_complete(const struct plan *plan)
+{
+    return plan->facts->detail == PLAN_DETAIL_FULL && !plan->nr_notes;
+}
+
 bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, struct error *err)
 {
     uint8_t key[16] = {0};
@@ -297,7 +294,8 @@ bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, s
         *loaded = (struct loaded_plan){0};
         return false;
     }
-    if (cacheable)
+    /* A plan that lacks something is cheap to make and must not outlive the lack. */
+    if (cacheable && is_complete(&loaded->plan))
         plan_cache_store(request, loaded->bytes, loaded->size_bytes);
     return true;
 }

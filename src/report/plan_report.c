@@ -78,7 +78,11 @@ static void put_task(const struct display *display, const struct names *names,
                     task->trailer_offset);
     else
         text_append_str(&line, "    (unknown)       -  ");
-    text_printf(&line, "%-9s%-15s", kind ? kind : "?", scheduler ? scheduler : "?");
+    struct text safe;
+    text_init(&safe);
+    display_escape(scheduler ? scheduler : "?", &safe);
+    text_printf(&line, "%-9s%-15s", kind ? kind : "?", text_str(&safe));
+    text_deinit(&safe);
     display_escape(name.length ? text_str(&name) : "(not named)", &line);
     display_cut(&line, display->columns);
     fprintf(display->out, "%s\n", text_str(&line));
@@ -92,7 +96,11 @@ static void put_sources(const struct plan *plan, const struct display *display)
         const struct plan_source *source = &plan->sources[i];
         struct text line;
         text_init(&line);
-        text_printf(&line, "  %-16s", plan_string(plan, source->role));
+        struct text role;
+        text_init(&role);
+        display_escape(plan_string(plan, source->role), &role);
+        text_printf(&line, "  %-16s", text_str(&role));
+        text_deinit(&role);
         display_escape(plan_string(plan, source->path), &line);
         fprintf(display->out, "%s\n", text_str(&line));
         text_deinit(&line);
@@ -113,8 +121,8 @@ void plan_write_text(const struct loaded_plan *loaded, const char *binary,
     struct names names;
     names_init(&names, plan);
     put_escaped(display, "", binary);
-    fprintf(out, "  machine         %s\n  build id        %s\n", machine_name(facts->machine),
-            *build_id ? build_id : "none");
+    fprintf(out, "  machine         %s\n", machine_name(facts->machine));
+    put_escaped(display, "  build id        ", *build_id ? build_id : "none");
     fprintf(out, "  detail          %s\n", details[facts->detail]);
     if (facts->detail_reason.v)
         put_escaped(display, "  why             ", plan_string(plan, facts->detail_reason));
