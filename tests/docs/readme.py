@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The outputs in README are those of real runs.
+
+Between `<!-- output: ARGUMENTS -->` and `<!-- end -->` stands what `asyncmem ARGUMENTS` printed.  The
+test runs each command again and compares; `readme.py --write` puts the new output there.  Sizes belong
+to one compiler: with another rustc than the one named in README only the commands are run.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+README = ROOT / "README.md"
+ASYNCMEM = os.environ.get("ASYNCMEM", str(ROOT / "build" / "asyncmem"))
+PROGRAMS = os.environ.get("ASYNCMEM_PROGRAMS", str(ROOT / "build" / "programs"))
+BLOCK = re.compile(r"<!-- output: ([^>]*?) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+COMPILER = re.compile(r"<!-- made with (rustc [^ ]+)[^>]* -->")
+SHOWN = "build/programs"
+
+
+def rustc():
+    done = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split()[:2])
+
+
+def run(arguments):
+    """The output for a terminal of 100 columns; the programs' place is written as in README."""
+    words = [word.replace(SHOWN, PROGRAMS) for word in arguments.split()]
+    done = subprocess.run([ASYNCMEM, *words], cwd=ROOT, capture_output=True, text=True, check=True,
+                          env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
+    return done.stdout.replace(PROGRAMS, SHOWN)
+
+
+def block(arguments):
+    return (f"<!-- output: {arguments} -->\n```\n$ asyncmem {arguments}\n{run(arguments).rstrip()}\n```\n"
+            f"<!-- made with {rustc()} -->\n<!-- end -->\n")
+
+
+class Outputs(unittest.TestCase):
+    def test_outputs_are_those_of_this_program(self):
+        blocks = BLOCK.findall(README.read_text())
+        self.assertGreaterEqual(len(blocks), 2)
+        for arguments, text in blocks:
+            now = block(arguments)
+            made_with = COMPILER.search(text)
+            self.assertIsNotNone(made_with, "run `make readme`")
+            if made_with[1] == rustc():
+                self.assertEqual(f"<!-- output: {arguments} -->\n{text}<!-- end -->\n", now,
+                                 "README is out of date: run `make readme`")
+
+    def test_the_two_commands_are_shown(self):
+        text = README.read_text()
+        self.assertIn("make demo", text)
+        self.assertIn("make test", text)
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        README.write_text(BLOCK.sub(lambda found: block(found[1]), README.read_text()))
+    else:
+        unittest.main()
