@@ -45,7 +45,7 @@ void arena_take(struct arena *to, struct arena *from)
 
 void *arena_alloc_raw(struct arena *arena, size_t bytes)
 {
-    size_t rounded = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    size_t rounded = bytes ? (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     if (rounded < bytes)
         out_of_memory(bytes);
     if ((size_t)(arena->end - arena->next) < rounded) {

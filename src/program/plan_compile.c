@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "program/plan_compile.h"
 
+#include <dwarf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -200,8 +201,8 @@ static void add_vtables(struct compiler *compiler)
         struct plan_vtable row = {.addr = items->rows[i].addr, .die = DIE_NONE};
         const struct dwarf *dwarf = &compiler->source.dwarf;
         if (dwarf_die_at(dwarf, items->rows[i].die, &variable) &&
-            dwarf_die_at(dwarf, dwarf_attr_ref(&variable, 0x49 /* DW_AT_type */), &type))
-            row.die = dwarf_attr_ref(&type, 0x1d /* DW_AT_containing_type */);
+            dwarf_die_at(dwarf, dwarf_attr_ref(&variable, DW_AT_type), &type))
+            row.die = dwarf_attr_ref(&type, DW_AT_containing_type);
         row.name = plan_builder_string(&compiler->builder, items->rows[i].name);
         plan_builder_add(&compiler->builder, PLAN_VTABLES, &row);
     }

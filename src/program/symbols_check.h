@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Is a rebuild (--symbols) the same program?  Debug info changes no code, so its task vtables must
- * come in the same order with the same cell offsets, and its poll functions must lie at the same
- * distances and, where both name them, be named alike.
+ * Is a rebuild (--symbols) the same program?  Equal build ids settle it.  Else: debug info changes
+ * no code, so both must have the same task types: as many of each cell layout and, where both have
+ * symbols, of each length of poll function.
  */
 #pragma once
 

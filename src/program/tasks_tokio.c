@@ -224,6 +224,30 @@ static plan_future_id future_of(const struct naming *naming, die_ref poll)
     return (plan_future_id){0};
 }
 
+/*
+ * The length of the code that polls: that of the function in the vtable, which is often nothing
+ * but a jump to the real one (x86-64).
+ */
+static uint32_t poll_bytes(const struct elf_file *program, const struct elf_file *symbols,
+                           uint64_t addr)
+{
+    enum { JUMP = 0xe9, MAX_STUB_BYTES = 16 };
+    const struct elf_symbol *symbol = elf_symbol_at(symbols, addr);
+    uint64_t left;
+    const uint8_t *code = code_at(program, addr, &left);
+    if (!symbol)
+        return 0;
+    if (program->machine == EM_X86_64 && symbol->size_bytes <= MAX_STUB_BYTES && code &&
+        left >= 5 && code[0] == JUMP) {
+        int32_t distance;
+        memcpy(&distance, code + 1, 4);
+        const struct elf_symbol *real =
+            elf_symbol_at(symbols, addr + 5 + (uint64_t)(int64_t)distance);
+        symbol = real ? real : symbol;
+    }
+    return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
+}
+
 static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct plan_task *task,
                             struct text *future, struct text *scheduler)
 {
@@ -316,6 +340,7 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
             .trailer_offset = vtables[i].trailer_offset,
             .scheduler_offset = vtables[i].scheduler_offset,
             .id_offset = vtables[i].id_offset,
+            .poll_bytes = poll_bytes(program, symbols, vtables[i].poll_addr),
         };
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);
