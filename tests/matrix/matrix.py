@@ -101,7 +101,9 @@ ROWS = {
                                same="document",
                                final="-Clinker-features=-lld "
                                      "-Clink-arg=-Wl,--compress-debug-sections=zlib-gnu"),
-    "dwarf-5": row(FULL, "DWARF 5", rustflags="-Cdwarf-version=5", same="sizes", quick=True),
+    "dwarf-5": row(FULL, "DWARF 5", rustflags="-Cdwarf-version=5", same="sizes"),
+    "dwarf-mixed": row(FULL, "DWARF 5 in the program, DWARF 4 in its libraries", quick=True,
+                       final="-Cdwarf-version=5", same="sizes"),
     "dwarf-5-packed": row(FULL, "DWARF 5, split-debuginfo = \"packed\"", same="sizes",
                           rustflags="-Cdwarf-version=5 -Csplit-debuginfo=packed"),
     "dwarf-5-unpacked": row(FULL, "DWARF 5, split-debuginfo = \"unpacked\"", same="sizes",
