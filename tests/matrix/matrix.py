@@ -86,6 +86,8 @@ ROWS = {
     "debug-line-tables": row(NAMES, "debug = \"line-tables-only\"",
                              profile={"debug": "line-tables-only"}),
     "debug-1": row(NAMES, "debug = 1", profile={"debug": "1"}, names="dwarf"),
+    "debug-1-std-2": row(NAMES, "debug = 1, Debian's rustc 1.96 whose standard library has debug = 2",
+                         toolchain="1.96", profile={"debug": "1"}, names="dwarf"),
     "strip-debuginfo": row(NAMES, "strip = \"debuginfo\"", final="-Cstrip=debuginfo"),
     "strip-symbols": row(NONE, "strip = \"symbols\"", final="-Cstrip=symbols", quick=True),
     "split-packed": row(FULL, "split-debuginfo = \"packed\" (.dwp)", same="document", quick=True,
