@@ -1,39 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "program/index.h"
 
-#include <dwarf.h>
 #include <stdlib.h>
 
 #include "base/parallel.h"
 #include "base/text.h"
-#include "program/dwarf_form.h"
-
-/* The scope of children of anything but a namespace. */
-#define SCOPE_OPAQUE 0x80000000u
-/* Deeper paths are not read: no source has them, and walks up a path stay short. */
-enum { SCOPE_NONE = 0, MAX_SCOPE_DEPTH = 128 };
-
-/* What one worker gathers; scope ids are local until the parts are merged. */
-struct part {
-    struct arena arena; /* abbreviations: lives as long as the index */
-    struct index_scope *scopes;
-    size_t nr_scopes, scopes_capacity;
-    struct index_env *envs;
-    size_t nr_envs, envs_capacity;
-    struct index_body *bodies;
-    size_t nr_bodies, bodies_capacity;
-    struct index_items task_polls, task_cells, dyn_vtables;
-    uint32_t *stack; /* scope of each open DIE */
-    size_t stack_capacity;
-    uint64_t nr_dies, nr_rust_types;
-    const struct map *wanted; /* second pass: hashes of types to find */
-    struct index_items found;
-};
+#include "program/index_part.h"
 
 struct build {
     struct dwarf_unit **units;
     size_t nr_units;
-    struct part *parts;
+    struct index_part *parts;
     unsigned *worker_of; /* which worker read a unit */
 };
 
@@ -42,253 +19,13 @@ uint64_t index_path_hash(uint64_t outer, const char *step)
     return hash_str(step, outer);
 }
 
-static uint32_t add_scope(struct part *part, uint32_t parent, const char *name,
-                          uint64_t begin)
-{
-    part->scopes = array_reserve(part->scopes, &part->scopes_capacity, part->nr_scopes + 1,
-                                 sizeof(*part->scopes));
-    part->scopes[part->nr_scopes] = (struct index_scope){
-        .parent = {parent},
-        .name = name,
-        .path_hash = index_path_hash(parent ? part->scopes[parent - 1].path_hash : 0, name),
-        .depth = parent ? part->scopes[parent - 1].depth + 1 : 1,
-        .begin = begin,
-        .end = ~(uint64_t)0,
-    };
-    return (uint32_t)++part->nr_scopes;
-}
-
-static void add_item(struct index_items *items, const struct dwarf_die *die, const char *name,
-                     uint64_t addr)
-{
-    items->rows = array_reserve(items->rows, &items->capacity, items->nr + 1,
-                                sizeof(*items->rows));
-    items->rows[items->nr++] = (struct index_item){
-        die_ref_of(die), name, dwarf_attr_string(die, DW_AT_linkage_name), addr};
-}
-
-/* Does the path of `scope` end in tokio::runtime::task::LAST? */
-static bool in_tokio_task(const struct part *part, uint32_t scope, const char *last)
-{
-    const char *path[] = {last, "task", "runtime", "tokio"};
-    for (int i = 0; i < 4; i++) {
-        if (!scope || strcmp(part->scopes[scope - 1].name, path[i]) != 0)
-            return false;
-        scope = part->scopes[scope - 1].parent.v;
-    }
-    return true;
-}
-
-static uint64_t path_hash(const struct part *part, uint32_t scope, const char *name)
-{
-    return index_path_hash(scope ? part->scopes[scope - 1].path_hash : 0, name);
-}
-
-static bool is_coroutine_name(const char *name)
-{
-    return str_starts_with(name, "{async_fn") || str_starts_with(name, "{async_block") ||
-           str_starts_with(name, "{async_closure");
-}
-
-static void see_structure(struct part *part, const struct dwarf_die *die, uint32_t scope)
-{
-    const char *name = dwarf_attr_string(die, DW_AT_name);
-    if (!name)
-        return;
-    if (part->wanted) {
-        if (map_find(part->wanted, path_hash(part, scope, name)) &&
-            !dwarf_attr_flag(die, DW_AT_declaration))
-            add_item(&part->found, die, name, path_hash(part, scope, name));
-        return;
-    }
-    if (name[0] == '{' && is_coroutine_name(name)) {
-        part->envs = array_reserve(part->envs, &part->envs_capacity, part->nr_envs + 1,
-                                   sizeof(*part->envs));
-        part->envs[part->nr_envs++] = (struct index_env){
-            .die = die_ref_of(die),
-            .scope = {scope},
-            .name = name,
-            .size_bytes = dwarf_attr_number(die, DW_AT_byte_size, 0),
-            .path_hash = path_hash(part, scope, name),
-            .is_declaration = dwarf_attr_flag(die, DW_AT_declaration),
-        };
-    } else if (name[0] == 'C' && str_starts_with(name, "Cell<") &&
-               in_tokio_task(part, scope, "core") && !dwarf_attr_flag(die, DW_AT_declaration)) {
-        add_item(&part->task_cells, die, name, 0);
-    }
-}
-
-/* {async_fn#0}<T> is the code of {async_fn_env#0}<T>. */
-static void env_name_of_body(const char *body, struct text *env)
-{
-    const char *mark = strchr(body, '#');
-    text_clear(env);
-    text_append(env, body, (size_t)(mark - body));
-    text_append_str(env, "_env");
-    text_append_str(env, mark);
-}
-
-static void see_body(struct part *part, const struct dwarf_die *die, uint32_t scope,
-                     const char *name)
-{
-    if (!strchr(name, '#') || dwarf_attr_flag(die, DW_AT_declaration))
-        return;
-    struct text env;
-    text_init(&env);
-    env_name_of_body(name, &env);
-    struct pc_ranges ranges = {0};
-    dwarf_ranges(die, &ranges);
-    part->bodies = array_reserve(part->bodies, &part->bodies_capacity, part->nr_bodies + 1,
-                                 sizeof(*part->bodies));
-    part->bodies[part->nr_bodies++] = (struct index_body){
-        .die = die_ref_of(die),
-        .path_hash = path_hash(part, scope, text_str(&env)),
-        .symbol = dwarf_attr_string(die, DW_AT_linkage_name),
-        .has_code = ranges.nr > 0,
-    };
-    free(ranges.rows);
-    text_deinit(&env);
-}
-
-/* Remembers for an {impl#N} on the path a symbol from which its source name can be read. */
-static void note_impl_symbol(struct part *part, const struct dwarf_die *die, uint32_t scope)
-{
-    uint32_t depth = 1;
-    for (uint32_t at = scope; at; at = part->scopes[at - 1].parent.v, depth++) {
-        struct index_scope *row = &part->scopes[at - 1];
-        if (!str_starts_with(row->name, "{impl#"))
-            continue;
-        if (!row->impl_symbol) {
-            row->impl_symbol = dwarf_attr_string(die, DW_AT_linkage_name);
-            row->impl_depth = depth;
-        }
-        return;
-    }
-}
-
-static void see_function(struct part *part, const struct dwarf_die *die, uint32_t scope)
-{
-    const char *name = dwarf_attr_string(die, DW_AT_name);
-    if (!name)
-        return;
-    note_impl_symbol(part, die, scope);
-    if (name[0] == '{' && is_coroutine_name(name)) {
-        see_body(part, die, scope, name);
-    } else if (name[0] == 'p' && str_starts_with(name, "poll<") &&
-               in_tokio_task(part, scope, "raw")) {
-        uint64_t low = dwarf_attr_number(die, DW_AT_low_pc, 0);
-        if (low)
-            add_item(&part->task_polls, die, name, low);
-    }
-}
-
-static void see_variable(struct part *part, const struct dwarf_die *die)
-{
-    const char *name = dwarf_attr_string(die, DW_AT_name);
-    if (!name || !str_ends_with(name, "::{vtable}"))
-        return;
-    struct dwarf_value location = dwarf_attr(die, DW_AT_location);
-    if (location.class != DWARF_BLOCK || location.number < 2)
-        return;
-    struct cursor c = cursor_make(location.block, location.number);
-    uint8_t op = cursor_u8(&c);
-    uint64_t addr = 0;
-    bool ok = true;
-    if (op == DW_OP_addr)
-        addr = cursor_uint(&c, die->unit->address_bytes);
-    else if (op == DW_OP_addrx || op == DW_OP_GNU_addr_index)
-        ok = dwarf_indexed_address(die->unit, cursor_uleb(&c), &addr);
-    else
-        ok = false;
-    if (ok && !c.failed)
-        add_item(&part->dyn_vtables, die, name, addr);
-}
-
-static void see_die(struct part *part, const struct dwarf_die *die, uint32_t scope)
-{
-    if (scope == SCOPE_OPAQUE)
-        return;
-    switch (die->abbrev->tag) {
-    case DW_TAG_structure_type:
-        part->nr_rust_types += die->unit->is_rust && die->abbrev->has_children;
-        see_structure(part, die, scope);
-        break;
-    case DW_TAG_subprogram:
-        if (!part->wanted)
-            see_function(part, die, scope);
-        break;
-    case DW_TAG_variable:
-        if (!part->wanted)
-            see_variable(part, die);
-        break;
-    default:
-        break;
-    }
-}
-
-/* The scope of a DIE's children. */
-static uint32_t scope_below(struct part *part, const struct dwarf_die *die, uint32_t scope,
-                            bool is_root)
-{
-    if (is_root)
-        return SCOPE_NONE;
-    bool deep = scope && scope != SCOPE_OPAQUE &&
-                part->scopes[scope - 1].depth >= MAX_SCOPE_DEPTH;
-    if (die->abbrev->tag == DW_TAG_namespace && scope != SCOPE_OPAQUE && !deep) {
-        const char *name = dwarf_attr_string(die, DW_AT_name);
-        return add_scope(part, scope, name ? name : "?", die->offset);
-    }
-    return SCOPE_OPAQUE;
-}
-
-/* The list of children ends: so does the namespace, if the open DIE at `depth` is one. */
-static void close_scope(struct part *part, size_t depth, uint64_t offset)
-{
-    if (depth < 2)
-        return;
-    uint32_t scope = part->stack[depth - 1];
-    if (scope && scope != SCOPE_OPAQUE && scope != part->stack[depth - 2])
-        part->scopes[scope - 1].end = offset;
-}
-
-static void read_unit(struct part *part, struct dwarf_unit *unit)
-{
-    size_t depth = 0;
-    if (!part->wanted)
-        unit->first_scope = (uint32_t)part->nr_scopes;
-    uint64_t offset = unit->die_offset;
-    struct dwarf_die die;
-    while (offset < unit->end && dwarf_die_read(unit, offset, &die, &offset)) {
-        if (!die.abbrev) {
-            close_scope(part, depth, offset);
-            if (!depth || !--depth)
-                break;
-            continue;
-        }
-        part->nr_dies++;
-        uint32_t scope = depth ? part->stack[depth - 1] : SCOPE_NONE;
-        if (depth)
-            see_die(part, &die, scope);
-        if (die.abbrev->has_children) {
-            part->stack = array_reserve(part->stack, &part->stack_capacity, depth + 1,
-                                        sizeof(*part->stack));
-            part->stack[depth] = scope_below(part, &die, scope, depth == 0);
-            depth++;
-        } else if (!depth) {
-            break;
-        }
-    }
-    if (!part->wanted)
-        unit->nr_scopes = (uint32_t)part->nr_scopes - unit->first_scope;
-}
-
 static void build_unit(void *context, unsigned worker, size_t item)
 {
     struct build *build = context;
-    struct part *part = &build->parts[worker];
+    struct index_part *part = &build->parts[worker];
     build->worker_of[item] = worker;
     if (dwarf_unit_load(build->units[item], &part->arena))
-        read_unit(part, build->units[item]);
+        index_read_unit(part, build->units[item]);
 }
 
 static int bigger_first(const void *a, const void *b)
@@ -345,7 +82,7 @@ static void sort_items(struct index_items *items)
         qsort(items->rows, items->nr, sizeof(*items->rows), item_order);
 }
 
-static void count_rows(struct program_index *index, const struct part *parts, unsigned nr_parts)
+static void count_rows(struct program_index *index, const struct index_part *parts, unsigned nr_parts)
 {
     for (unsigned i = 0; i < nr_parts; i++) {
         index->nr_scopes += parts[i].nr_scopes;
@@ -367,7 +104,7 @@ static void place_scopes(const struct build *build, unsigned nr_parts)
     free(base);
 }
 
-static void merge(struct program_index *index, struct part *parts, unsigned nr_parts)
+static void merge(struct program_index *index, struct index_part *parts, unsigned nr_parts)
 {
     size_t scopes = 0, envs = 0, bodies = 0;
     count_rows(index, parts, nr_parts);
@@ -375,7 +112,7 @@ static void merge(struct program_index *index, struct part *parts, unsigned nr_p
     index->envs = arena_alloc_raw(&index->arena, index->nr_envs * sizeof(*index->envs));
     index->bodies = arena_alloc_raw(&index->arena, index->nr_bodies * sizeof(*index->bodies));
     for (unsigned p = 0; p < nr_parts; p++) {
-        struct part *part = &parts[p];
+        struct index_part *part = &parts[p];
         uint32_t base = (uint32_t)scopes;
         for (size_t i = 0; i < part->nr_scopes; i++, scopes++) {
             index->scopes[scopes] = part->scopes[i];
@@ -392,6 +129,7 @@ static void merge(struct program_index *index, struct part *parts, unsigned nr_p
         append_items(&index->task_polls, &part->task_polls);
         append_items(&index->task_cells, &part->task_cells);
         append_items(&index->dyn_vtables, &part->dyn_vtables);
+        append_items(&index->constructors, &part->constructors);
     }
     if (index->nr_envs)
         qsort(index->envs, index->nr_envs, sizeof(*index->envs), env_order);
@@ -400,19 +138,26 @@ static void merge(struct program_index *index, struct part *parts, unsigned nr_p
     sort_items(&index->task_polls);
     sort_items(&index->task_cells);
     sort_items(&index->dyn_vtables);
+    sort_items(&index->constructors);
 }
 
-/* Frees a part; its arena (abbreviations) is handed to the index. */
-static void part_free(struct part *part)
+/* Where no function below an {impl#N} has a symbol, one that returns a coroutine below it may. */
+static void apply_constructors(struct program_index *index)
 {
-    free(part->scopes);
-    free(part->envs);
-    free(part->bodies);
-    free(part->task_polls.rows);
-    free(part->task_cells.rows);
-    free(part->dyn_vtables.rows);
-    free(part->found.rows);
-    free(part->stack);
+    for (size_t i = 0; i < index->constructors.nr; i++) {
+        struct index_env key = {.die = index->constructors.rows[i].die};
+        const struct index_env *env =
+            bsearch(&key, index->envs, index->nr_envs, sizeof(key), env_order);
+        uint32_t depth = 0;
+        for (scope_id at = env ? env->scope : (scope_id){0}; at.v; depth++) {
+            struct index_scope *scope = &index->scopes[at.v - 1];
+            if (str_starts_with(scope->name, "{impl#") && !scope->impl_symbol) {
+                scope->impl_symbol = index->constructors.rows[i].symbol;
+                scope->impl_depth = depth;
+            }
+            at = scope->parent;
+        }
+    }
 }
 
 static void count_units(struct program_index *index, const struct build *build)
@@ -456,9 +201,10 @@ void index_build(struct program_index *index, struct dwarf *dwarf)
     count_units(index, &build);
     merge(index, build.parts, nr_parts);
     place_scopes(&build, nr_parts);
+    apply_constructors(index);
     for (unsigned i = 0; i < nr_parts; i++) {
         arena_take(&dwarf->arena, &build.parts[i].arena);
-        part_free(&build.parts[i]);
+        index_part_free(&build.parts[i]);
     }
     free(build.parts);
     free(build.units);
@@ -470,23 +216,24 @@ void index_free(struct program_index *index)
     free(index->task_polls.rows);
     free(index->task_cells.rows);
     free(index->dyn_vtables.rows);
+    free(index->constructors.rows);
     arena_deinit(&index->arena);
     *index = (struct program_index){0};
 }
 
-/* The steps of a path, innermost first; at most MAX_SCOPE_DEPTH. */
+/* The steps of a path, innermost first; at most INDEX_MAX_SCOPE_DEPTH. */
 static uint32_t path_steps(const struct program_index *index, scope_id scope,
-                           const char *steps[MAX_SCOPE_DEPTH])
+                           const char *steps[INDEX_MAX_SCOPE_DEPTH])
 {
     uint32_t nr = 0;
-    for (; scope.v && nr < MAX_SCOPE_DEPTH; scope = index->scopes[scope.v - 1].parent)
+    for (; scope.v && nr < INDEX_MAX_SCOPE_DEPTH; scope = index->scopes[scope.v - 1].parent)
         steps[nr++] = index->scopes[scope.v - 1].name;
     return nr;
 }
 
 void index_scope_path(const struct program_index *index, scope_id scope, struct text *path)
 {
-    const char *steps[MAX_SCOPE_DEPTH];
+    const char *steps[INDEX_MAX_SCOPE_DEPTH];
     for (uint32_t nr = path_steps(index, scope, steps); nr--;) {
         if (path->length)
             text_append_str(path, "::");
@@ -496,7 +243,7 @@ void index_scope_path(const struct program_index *index, scope_id scope, struct 
 
 uint64_t index_die_hash(const struct program_index *index, const struct dwarf_die *die)
 {
-    const char *steps[MAX_SCOPE_DEPTH];
+    const char *steps[INDEX_MAX_SCOPE_DEPTH];
     uint64_t hash = 0;
     for (uint32_t nr = path_steps(index, index_scope_of(index, die), steps); nr--;)
         hash = index_path_hash(hash, steps[nr]);
@@ -543,7 +290,7 @@ size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found
     struct index_items all = {0};
     for (unsigned i = 0; i < nr_parts; i++) {
         append_items(&all, &build.parts[i].found);
-        part_free(&build.parts[i]);
+        index_part_free(&build.parts[i]);
     }
     sort_items(&all);
     size_t nr = 0;
