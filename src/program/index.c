@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "program/index.h"
 
+#include <dwarf.h>
 #include <stdlib.h>
 
 #include "base/parallel.h"
