@@ -29,7 +29,8 @@ void text_clear(struct text *text)
 void text_append(struct text *text, const char *bytes, size_t length)
 {
     text->data = array_reserve(text->data, &text->capacity, text->length + length + 1, 1);
-    memcpy(text->data + text->length, bytes, length);
+    if (length)
+        memcpy(text->data + text->length, bytes, length);
     text->length += length;
     text->data[text->length] = 0;
 }

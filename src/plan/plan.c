@@ -100,7 +100,7 @@ static bool futures_ok(const struct plan *plan)
     for (uint32_t i = 0; i < plan->nr_tasks; i++) {
         const struct plan_task *task = &plan->tasks[i];
         if (!str_ok(plan, task->future) || !str_ok(plan, task->scheduler) ||
-            !str_ok(plan, task->also) || task->cell.v > plan->nr_types ||
+            task->cell.v > plan->nr_types ||
             task->future_id.v > plan->nr_futures || task->name_source >= NR_PLAN_NAME_SOURCES)
             return false;
     }

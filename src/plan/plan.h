@@ -132,12 +132,11 @@ struct plan_task {
     uint64_t poll_addr;
     plan_str future;    /* its T, as DWARF or the symbol has it; "" where unknown */
     plan_str scheduler; /* its S */
-    plan_str also;      /* other T's with the same code, separated by '\n' */
     plan_type_id cell;  /* tokio's Cell<T, S>; 0: unknown */
     plan_future_id future_id;
     uint32_t trailer_offset, scheduler_offset, id_offset; /* in the cell, bytes */
     uint32_t name_source; /* enum plan_name_source */
-    uint32_t poll_bytes;  /* length of the poll function's code; 0: unknown (stripped) */
+    uint32_t poll_bytes; /* length of the poll function's code; 0: unknown (stripped) */
 };
 
 /* A vtable of a trait object and the type behind it. */

@@ -266,6 +266,38 @@ static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct pl
     return true;
 }
 
+/*
+ * The compiler merges functions of equal code under one of their names, drop glue above all.  So a
+ * name counts only when all functions of the vtable that lead to one lead to the same.
+ */
+static bool names_from_slots(const struct naming *naming, const struct task_vtable *vtable,
+                             struct text *future, struct text *scheduler)
+{
+    bool agreed = true;
+    struct text other_future, other_scheduler;
+    text_init(&other_future);
+    text_init(&other_scheduler);
+    for (int i = 0; i < NR_FUNCTIONS && agreed; i++) {
+        text_clear(&other_future);
+        text_clear(&other_scheduler);
+        if (!names_from_calls(naming->program, naming->symbols, vtable->slots[i], 2,
+                              &other_future, &other_scheduler))
+            continue;
+        if (!future->length) {
+            text_append_str(future, text_str(&other_future));
+            text_append_str(scheduler, text_str(&other_scheduler));
+        }
+        agreed = strcmp(text_str(future), text_str(&other_future)) == 0;
+    }
+    text_deinit(&other_future);
+    text_deinit(&other_scheduler);
+    if (!agreed) {
+        text_clear(future);
+        text_clear(scheduler);
+    }
+    return future->length > 0;
+}
+
 static void name_task(struct naming *naming, const struct task_vtable *vtable,
                       struct plan_task *task)
 {
@@ -278,16 +310,43 @@ static void name_task(struct naming *naming, const struct task_vtable *vtable,
         task->name_source = PLAN_NAME_DWARF;
     } else if (symbol && names_from_poll_symbol(symbol->name, &future, &scheduler)) {
         task->name_source = PLAN_NAME_SYMBOL;
-    } else if (naming->program->machine == EM_X86_64) {
-        for (int i = NR_FUNCTIONS - 1; i >= 0 && task->name_source == PLAN_NAME_NONE; i--)
-            if (names_from_calls(naming->program, naming->symbols, vtable->slots[i], 2, &future,
-                                 &scheduler))
-                task->name_source = PLAN_NAME_DROP_GLUE;
+    } else if (naming->program->machine == EM_X86_64 &&
+               names_from_slots(naming, vtable, &future, &scheduler)) {
+        task->name_source = PLAN_NAME_DROP_GLUE;
     }
     task->future = plan_builder_string(builder, text_str(&future));
     task->scheduler = plan_builder_string(builder, text_str(&scheduler));
     text_deinit(&future);
     text_deinit(&scheduler);
+}
+
+/* Two vtables of one name by drop glue: one of them has merged glue, nothing tells which. */
+static void clear_doubtful_names(struct plan_builder *builder)
+{
+    struct map owners; /* hash of T and S -> row */
+    map_init(&owners);
+    const size_t nr = builder->tables[PLAN_TASKS].nr;
+    bool *doubtful = memory_alloc((nr + 1) * sizeof(*doubtful));
+    for (uint32_t i = 1; i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (task->name_source != PLAN_NAME_DROP_GLUE)
+            continue;
+        bool is_new;
+        uint32_t *owner = map_put(&owners, hash_u64(task->future.v, task->scheduler.v), &is_new);
+        if (is_new)
+            *owner = i;
+        else
+            doubtful[i] = doubtful[*owner] = true;
+    }
+    for (uint32_t i = 1; i <= nr; i++) {
+        struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (doubtful[i]) {
+            task->future = task->scheduler = (plan_str){0};
+            task->name_source = PLAN_NAME_NONE;
+        }
+    }
+    free(doubtful);
+    map_deinit(&owners);
 }
 
 /* Task types that only drop glue names: their vtables could not be told apart. */
@@ -345,6 +404,7 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);
     }
+    clear_doubtful_names(layout->builder);
     if (!layout->index->task_polls.nr)
         add_symbol_tasks(&naming);
     map_deinit(&naming.polls);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/rust_path.h"
 #include "model/leaf_names.h"
 #include "report/types_report.h"
 
@@ -103,7 +104,18 @@ static void put_head(const struct writer *writer, const struct future_layout *la
     text_deinit(&right);
 }
 
-/* "awaits socket read (tokio::io::util::read::Read<TcpStream>)" */
+/* A future's name for the middle of a line: its last two steps, whole with --full-names. */
+static void append_future(const struct writer *writer, const char *name, struct text *out)
+{
+    size_t length = strlen(name);
+    size_t hidden = rust_path_parent(name, length, 2);
+    if (!hidden || writer->report->options->full_names)
+        display_escape(name, out);
+    else
+        display_escape(name + hidden + strlen("::"), out);
+}
+
+/* "awaits socket read: Read<TcpStream>" */
 static void append_awaited(const struct writer *writer, const struct state_layout *state,
                            struct text *out)
 {
@@ -113,10 +125,12 @@ static void append_awaited(const struct writer *writer, const struct state_layou
     text_init(&name);
     types_report_type_name(writer->report, state->awaited, NAME_PATH, &name);
     const char *words = leaf_name(text_str(&name));
-    text_append_str(out, "  awaits ");
-    if (words)
+    bool branches = state->await->macro.v && strstr(text_str(&name), "poll_fn::PollFn<");
+    text_append_str(out, branches ? "  awaits its branches" : "  awaits ");
+    if (words && !branches)
         text_printf(out, "%s: ", words);
-    display_escape(text_str(&name), out);
+    if (!branches)
+        append_future(writer, text_str(&name), out);
     text_deinit(&name);
 }
 
@@ -281,7 +295,10 @@ static void put_chain(const struct writer *writer, const struct future_layout *l
             text_printf(&name, "%s: ", links[i].slot);
             types_report_type_name(writer->report, links[i].type, NAME_SHORT, &name);
         }
-        display_escape(text_str(&name), &line);
+        if (links[i].future.v)
+            append_future(writer, text_str(&name), &line);
+        else
+            display_escape(text_str(&name), &line);
         text_append_char(&line, ' ');
         append_number(&line, links[i].size_bytes);
         text_append_str(&line, " B");
@@ -425,7 +442,8 @@ static void put_opening(const struct writer *writer)
     display_escape(report->binary, &line);
     display_cut_front(&line, writer->display->columns - 40);
     if (plan->facts->detail != PLAN_DETAIL_FULL)
-        text_printf(&line, ": no layouts");
+        text_printf(&line, ": %s", plan->nr_tasks ? "no layouts of its futures"
+                                                    : "no futures found, no layouts");
     else if (!report->types->nr)
         text_printf(&line, ": no futures: no async fn, block or closure is in its debug info");
     else if (!report->nr_layouts)
