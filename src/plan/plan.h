@@ -136,7 +136,8 @@ struct plan_task {
     plan_future_id future_id;
     uint32_t trailer_offset, scheduler_offset, id_offset; /* in the cell, bytes */
     uint32_t name_source; /* enum plan_name_source */
-    uint32_t poll_bytes; /* length of the poll function's code; 0: unknown (stripped) */
+    uint32_t poll_bytes;  /* length of the poll function's code; 0: unknown (stripped) */
+    uint32_t reserved;
 };
 
 /* A vtable of a trait object and the type behind it. */
