@@ -46,7 +46,14 @@ void future_chains_init(struct future_chains *chains, const struct plan *plan,
     }
 }
 
-/* The member of any state that holds `wanted`, or, with 0, the biggest that holds no future. */
+/* Is a value of the type mostly something else than the future inside? */
+static bool is_plain(const struct future_chains *chains, plan_type_id type)
+{
+    uint64_t inside = size_of(chains->plan, coroutine_in(chains, type));
+    return size_of(chains->plan, type.v) / 2 > inside || !inside;
+}
+
+/* The member of any state that holds `wanted`, or, with 0, the biggest plain one. */
 static const struct plan_member *find_slot(const struct future_chains *chains,
                                            const struct plan_type *type, uint32_t wanted)
 {
@@ -57,15 +64,14 @@ static const struct plan_member *find_slot(const struct future_chains *chains,
         const struct plan_type *payload = plan_type(plan, variants[v].payload);
         const struct plan_member *members = payload ? plan_members(plan, payload) : NULL;
         for (uint32_t m = 0; payload && m < payload->nr_members; m++) {
-            uint32_t inside = coroutine_in(chains, members[m].type);
-            if (wanted && inside == wanted)
+            if (wanted && coroutine_in(chains, members[m].type) == wanted)
                 return &members[m];
-            if (!wanted && !inside &&
+            if (!wanted && is_plain(chains, members[m].type) &&
                 (!best || size_of(plan, members[m].type.v) > size_of(plan, best->type.v)))
                 best = &members[m];
         }
     }
-    return wanted ? NULL : best;
+    return best;
 }
 
 struct chain_link *future_chain(const struct future_chains *chains, plan_type_id type,
@@ -77,16 +83,15 @@ struct chain_link *future_chain(const struct future_chains *chains, plan_type_id
     while (type.v && *nr + 1 < MAX_LINKS) {
         const struct plan_type *whole = plan_type(plan, type);
         plan_type_id next = {chains->biggest[type.v]};
-        const struct plan_member *slot = find_slot(chains, whole, next.v);
-        if (!slot)
-            break;
-        /* A plain variable bigger than the biggest future inside explains more. */
         const struct plan_member *plain = find_slot(chains, whole, 0);
-        if (!next.v || (plain && size_of(plan, plain->type.v) > size_of(plan, next.v))) {
-            if (plain && size_of(plan, plain->type.v))
+        const struct plan_member *slot = next.v ? find_slot(chains, whole, next.v) : NULL;
+        uint64_t plain_bytes = plain ? size_of(plan, plain->type.v) : 0;
+        /* A plain variable bigger than the biggest future inside explains more. */
+        if (!slot || plain_bytes > size_of(plan, next.v)) {
+            if (plain_bytes)
                 links[(*nr)++] = (struct chain_link){
                     .type = plain->type, .slot = plan_string(plan, plain->name),
-                    .size_bytes = size_of(plan, plain->type.v)};
+                    .size_bytes = plain_bytes};
             break;
         }
         links[(*nr)++] = (struct chain_link){next, slot->type, plan_string(plan, slot->name),

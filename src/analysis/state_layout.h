@@ -40,7 +40,7 @@ struct future_layout {
     struct state_layout *states;
     uint32_t nr_states;
     uint32_t fullest;     /* the state that uses most; 0 where there is none */
-    uint64_t waste_bytes; /* that even the fullest state does not use */
+    uint64_t waste_bytes; /* the size less what the fullest state uses; hidden slots are in it */
 };
 
 /* In the arena; the future must have a type. */

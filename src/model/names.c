@@ -299,10 +299,18 @@ static unsigned first_shown(const struct path *path)
     return 0;
 }
 
+/* core::future::from_generator::GenFuture<T> */
+static bool is_gen_future(const struct path *path)
+{
+    const struct step *last = &path->steps[path->nr - 1];
+    return path->nr == 4 && last->arguments && word_is(last, "GenFuture") &&
+           word_is(&path->steps[2], "from_generator") && word_is(&path->steps[0], "core");
+}
+
 static void emit_path(struct rewrite *rewrite, const struct path *path)
 {
     const struct step *last = &path->steps[path->nr - 1];
-    if (rewrite->style != NAME_FULL && word_is(last, "GenFuture") && last->arguments) {
+    if (rewrite->style != NAME_FULL && is_gen_future(path)) {
         /* Before Rust 1.67 each async fn's type was wrapped in this one. */
         rewrite_text(rewrite, last->arguments, last->arguments_length);
         return;

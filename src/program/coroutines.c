@@ -311,7 +311,7 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
 
 struct compiling {
     struct layout *layout;
-    struct map bodies;  /* path hash -> row + 1 of the best body */
+    struct map bodies;  /* body_key -> row + 1 of the best body */
     struct map symbols; /* hash of a mangled name -> symbol + 1 */
     const struct elf_file *symbol_file;
     int64_t built_ns;
@@ -323,14 +323,40 @@ static int body_worth(const struct index_body *body)
     return 2 * body->has_code + (body->symbol != NULL);
 }
 
+/* Two crates of one name (lib.rs and main.rs) may have one path: the line tells them apart. */
+static uint64_t body_key(uint64_t path_hash, uint32_t line)
+{
+    return hash_u64(path_hash, line);
+}
+
+static void map_body(struct compiling *compiling, uint64_t key, uint32_t row)
+{
+    const struct index_body *bodies = compiling->layout->index->bodies;
+    bool is_new;
+    uint32_t *best = map_put(&compiling->bodies, key, &is_new);
+    if (is_new || body_worth(&bodies[row]) > body_worth(&bodies[*best - 1]))
+        *best = row + 1;
+}
+
+/* The body of a coroutine; by its path alone only where no other has that path. */
+static const struct index_body *find_body(const struct compiling *compiling,
+                                          const struct coroutine *coroutine, bool is_only_one)
+{
+    uint64_t path_hash = coroutine->env->path_hash;
+    const uint32_t *row = map_find(&compiling->bodies, body_key(path_hash, coroutine->line));
+    if (!row && is_only_one)
+        row = map_find(&compiling->bodies, body_key(path_hash, 0));
+    return row ? &compiling->layout->index->bodies[*row - 1] : NULL;
+}
+
 static void map_bodies(struct compiling *compiling)
 {
     const struct program_index *index = compiling->layout->index;
-    for (size_t i = 0; i < index->nr_bodies; i++) {
-        bool is_new;
-        uint32_t *best = map_put(&compiling->bodies, index->bodies[i].path_hash, &is_new);
-        if (is_new || body_worth(&index->bodies[i]) > body_worth(&index->bodies[*best - 1]))
-            *best = (uint32_t)i + 1;
+    for (uint32_t i = 0; i < index->nr_bodies; i++) {
+        const struct index_body *body = &index->bodies[i];
+        map_body(compiling, body_key(body->path_hash, 0), i);
+        if (body->line)
+            map_body(compiling, body_key(body->path_hash, body->line), i);
     }
     for (uint32_t i = 0; i < compiling->symbol_file->nr_symbols; i++)
         if (compiling->symbol_file->symbols[i].type == STT_FUNC)
@@ -364,7 +390,8 @@ static void set_code(struct compiling *compiling, const struct index_body *body,
     free(ranges.rows);
 }
 
-static void compile_one(struct compiling *compiling, const struct coroutine *coroutine)
+static void compile_one(struct compiling *compiling, const struct coroutine *coroutine,
+                        bool is_only_one)
 {
     struct layout *layout = compiling->layout;
     struct plan_builder *builder = layout->builder;
@@ -380,11 +407,11 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
         .type = env->is_declaration ? (plan_type_id){0} : layout_compile(layout, env->die),
     };
     text_deinit(&path);
-    const uint32_t *row = map_find(&compiling->bodies, env->path_hash);
+    const struct index_body *body_row = find_body(compiling, coroutine, is_only_one);
     struct dwarf_die body;
-    bool has_body = row && dwarf_die_at(layout->dwarf, layout->index->bodies[*row - 1].die, &body);
+    bool has_body = body_row && dwarf_die_at(layout->dwarf, body_row->die, &body);
     if (has_body)
-        set_code(compiling, &layout->index->bodies[*row - 1], &body, &future);
+        set_code(compiling, body_row, &body, &future);
 
     const struct plan_type *type =
         future.type.v ? plan_builder_row(builder, PLAN_TYPES, future.type.v) : NULL;
@@ -428,8 +455,13 @@ void coroutines_compile(const struct coroutines *coroutines, struct layout *layo
     struct compiling compiling = {.layout = layout, .symbol_file = symbols,
                                   .built_ns = symbols->file.identity.modified_ns};
     map_bodies(&compiling);
-    for (size_t i = 0; i < coroutines->nr; i++)
-        compile_one(&compiling, &coroutines->rows[i]);
+    for (size_t i = 0; i < coroutines->nr; i++) {
+        const struct coroutine *row = &coroutines->rows[i];
+        bool same_before = i > 0 && row[-1].env->path_hash == row->env->path_hash;
+        bool same_after =
+            i + 1 < coroutines->nr && row[1].env->path_hash == row->env->path_hash;
+        compile_one(&compiling, row, !same_before && !same_after);
+    }
     map_deinit(&compiling.bodies);
     map_deinit(&compiling.symbols);
 }

@@ -52,23 +52,6 @@ static bool display_of(const struct index_scope *scope, struct text *display)
     return ok && display->length;
 }
 
-/* Copies of one impl in many units can disagree only where a blanket impl has several types. */
-static void merge_display(struct text *kept, const struct text *other)
-{
-    if (!kept->length) {
-        text_append_str(kept, text_str(other));
-        return;
-    }
-    if (strcmp(text_str(kept), text_str(other)) == 0)
-        return;
-    const char *as = strstr(text_str(kept), " as ");
-    struct text any;
-    text_init(&any);
-    text_printf(&any, "<_%s", as ? as : ">");
-    text_clear(kept);
-    text_append_str(kept, text_str(&any));
-    text_deinit(&any);
-}
 
 /* --- the paths that are mentioned ---------------------------------------------------------------- */
 
@@ -77,6 +60,7 @@ struct mention {
     const char *path; /* in the builder's strings when found; copied before anything is added */
     size_t length;
     struct text display;
+    bool is_ambiguous; /* of several impls: two crates of one name */
 };
 
 struct mentions {
@@ -129,6 +113,31 @@ static void note_mentions(struct mentions *mentions, const char *string)
     }
 }
 
+/*
+ * Copies of one impl in many units: a blanket impl has several types and one trait; where the
+ * traits differ too, these are impls of two crates of one name, and the number says all there is.
+ */
+static void merge_display(struct mention *mention, const struct text *other)
+{
+    struct text *kept = &mention->display;
+    if (mention->is_ambiguous || strcmp(text_str(kept), text_str(other)) == 0)
+        return;
+    if (!kept->length) {
+        text_append_str(kept, text_str(other));
+        return;
+    }
+    const char *trait = strstr(text_str(kept), " as ");
+    const char *other_trait = strstr(text_str(other), " as ");
+    mention->is_ambiguous = !trait || !other_trait || strcmp(trait, other_trait) != 0;
+    struct text any;
+    text_init(&any);
+    if (!mention->is_ambiguous)
+        text_printf(&any, "<_%s", trait);
+    text_clear(kept);
+    text_append_str(kept, text_str(&any));
+    text_deinit(&any);
+}
+
 static void find_displays(struct mentions *mentions, const struct program_index *index)
 {
     struct text display;
@@ -140,7 +149,7 @@ static void find_displays(struct mentions *mentions, const struct program_index 
         const uint32_t *row = map_find(&mentions->by_hash, scope->path_hash);
         text_clear(&display);
         if (row && display_of(scope, &display))
-            merge_display(&mentions->rows[*row - 1].display, &display);
+            merge_display(&mentions->rows[*row - 1], &display);
     }
     text_deinit(&display);
 }

@@ -292,7 +292,8 @@ static void put_chain(const struct writer *writer, const struct future_layout *l
         if (links[i].future.v) {
             types_report_type_name(writer->report, links[i].future, NAME_PATH, &name);
         } else {
-            text_printf(&name, "%s: ", links[i].slot);
+            bool awaited = strcmp(links[i].slot, "__awaitee") == 0;
+            text_printf(&name, "%s: ", awaited ? "the awaited" : links[i].slot);
             types_report_type_name(writer->report, links[i].type, NAME_SHORT, &name);
         }
         if (links[i].future.v)
@@ -323,9 +324,9 @@ static void put_future(struct writer *writer, const struct future_layout *layout
         put_brief_states(writer, layout);
     put_chain(writer, layout);
     if (layout->waste_bytes) {
-        put(writer, "  waste: ");
+        put(writer, layout->states[layout->fullest].nr_hidden ? "  waste: at most " : "  waste: ");
         put_number(writer, layout->waste_bytes, 0);
-        put(writer, " B that no state uses, not even the fullest\n");
+        put(writer, " B more than its fullest state uses\n");
     }
     put(writer, "\n");
 }

@@ -99,7 +99,6 @@ uint8_t *sample_plan(uint64_t *size)
     struct plan_task task = {.vtable_addr = 0x1000, .poll_addr = 0x2000,
                              .future = plan_builder_string(&builder, "demo::read"),
                              .scheduler = plan_builder_string(&builder, "tokio::S"),
-                             .also = plan_builder_string(&builder, "demo::other"),
                              .cell = page, .future_id = future,
                              .name_source = PLAN_NAME_DWARF};
     plan_builder_add(&builder, PLAN_TASKS, &task);

@@ -39,7 +39,6 @@ static const struct reference references[] = {
     FIELD(PLAN_AWAITS, plan_await, macro, STRING, 0),
     FIELD(PLAN_TASKS, plan_task, future, STRING, 0),
     FIELD(PLAN_TASKS, plan_task, scheduler, STRING, 0),
-    FIELD(PLAN_TASKS, plan_task, also, STRING, 0),
     FIELD(PLAN_TASKS, plan_task, cell, TYPE_ID, 0),
     FIELD(PLAN_TASKS, plan_task, future_id, FUTURE_ID, 0),
     FIELD(PLAN_TASKS, plan_task, name_source, KIND, NR_PLAN_NAME_SOURCES),
