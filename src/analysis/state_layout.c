@@ -129,6 +129,7 @@ static void add_slot(const struct context *context, struct state_layout *state,
         .offset_bytes = member->offset_bytes,
         .size_bytes = size_of(context->plan, member->type),
         .is_upvar = is_upvar,
+        .is_argument = is_upvar && !context->captures_stay,
     };
 }
 
@@ -254,15 +255,17 @@ static void split_state(const struct context *context, struct state_layout *stat
 static void find_fullest(struct future_layout *layout, uint64_t size)
 {
     uint64_t most = 0;
+    layout->has_waste = true;
     for (uint32_t i = 0; i < layout->nr_states; i++) {
         const struct state_layout *state = &layout->states[i];
+        layout->has_waste &= !state->nr_hidden;
         uint64_t used = state->slot_bytes + state->awaited_bytes + state->discriminant_bytes;
         if (used > most) {
             most = used;
             layout->fullest = i;
         }
     }
-    layout->waste_bytes = size > most ? size - most : 0;
+    layout->waste_bytes = layout->has_waste && size > most ? size - most : 0;
 }
 
 void future_layout_compute(struct future_layout *layout, const struct plan *plan,

@@ -21,7 +21,8 @@ struct state_slot {
     plan_type_id type;
     uint64_t offset_bytes;
     uint64_t size_bytes;
-    bool is_upvar; /* a capture that is used in place */
+    bool is_upvar;    /* a capture used in place, or an argument that was not moved yet */
+    bool is_argument; /* the latter */
 };
 
 struct state_layout {
@@ -40,7 +41,8 @@ struct future_layout {
     struct state_layout *states;
     uint32_t nr_states;
     uint32_t fullest;     /* the state that uses most; 0 where there is none */
-    uint64_t waste_bytes; /* the size less what the fullest state uses; hidden slots are in it */
+    uint64_t waste_bytes; /* the size less what the fullest state uses */
+    bool has_waste;       /* false: hidden slots make it unknown */
 };
 
 /* In the arena; the future must have a type. */

@@ -9,19 +9,56 @@
 
 /* --- choosing one of many copies ------------------------------------------------------------- */
 
-/* The line of the first variant (Unresumed) is that of the `fn` or `async`. */
-static uint32_t source_line(const struct dwarf *dwarf, die_ref env)
+/* The name of a type's DIE, as far as a copy needs it: paths are equal where these are. */
+static const char *type_name(const struct dwarf *dwarf, const struct dwarf_die *member)
+{
+    struct dwarf_die type;
+    const char *name = NULL;
+    if (dwarf_die_at(dwarf, dwarf_attr_ref(member, DW_AT_type), &type))
+        name = dwarf_attr_string(&type, DW_AT_name);
+    return name ? name : "";
+}
+
+/* Hash of the members of one state: names, places and types. */
+static uint64_t payload_hash(const struct dwarf *dwarf, die_ref payload, uint64_t hash)
+{
+    struct dwarf_die die, member;
+    if (!dwarf_die_at(dwarf, payload, &die))
+        return hash;
+    for (bool more = dwarf_child(&die, &member); more; more = dwarf_sibling(&member, &member)) {
+        const char *name = dwarf_attr_string(&member, DW_AT_name);
+        if (dwarf_tag(&member) != DW_TAG_member)
+            continue;
+        hash = hash_str(name ? name : "", hash);
+        hash = hash_u64(dwarf_attr_number(&member, DW_AT_data_member_location, 0), hash);
+        hash = hash_str(type_name(dwarf, &member), hash);
+    }
+    return hash;
+}
+
+/*
+ * What tells two types of one path apart: the lines of their states and what lives in them.  The
+ * line of the first variant (Unresumed) is that of the `fn` or `async`.
+ */
+static void read_shape(const struct dwarf *dwarf, struct coroutine *coroutine)
 {
     struct dwarf_die die, part, variant, member;
-    if (!dwarf_die_at(dwarf, env, &die))
-        return 0;
-    for (bool more = dwarf_child(&die, &part); more; more = dwarf_sibling(&part, &part))
-        if (dwarf_tag(&part) == DW_TAG_variant_part)
-            for (bool next = dwarf_child(&part, &variant); next;
-                 next = dwarf_sibling(&variant, &variant))
-                if (dwarf_tag(&variant) == DW_TAG_variant && dwarf_child(&variant, &member))
-                    return (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
-    return 0;
+    if (!dwarf_die_at(dwarf, coroutine->env->die, &die))
+        return;
+    for (bool more = dwarf_child(&die, &part); more; more = dwarf_sibling(&part, &part)) {
+        if (dwarf_tag(&part) != DW_TAG_variant_part)
+            continue;
+        for (bool next = dwarf_child(&part, &variant); next;
+             next = dwarf_sibling(&variant, &variant)) {
+            if (dwarf_tag(&variant) != DW_TAG_variant || !dwarf_child(&variant, &member))
+                continue;
+            uint32_t line = (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
+            coroutine->line = coroutine->line ? coroutine->line : line;
+            coroutine->shape = payload_hash(dwarf, dwarf_attr_ref(&member, DW_AT_type),
+                                            hash_u64(line, coroutine->shape));
+        }
+        return;
+    }
 }
 
 static int coroutine_order(const void *a, const void *b)
@@ -33,8 +70,8 @@ static int coroutine_order(const void *a, const void *b)
         return x->env->is_declaration ? 1 : -1; /* complete ones first */
     if (x->env->size_bytes != y->env->size_bytes)
         return x->env->size_bytes < y->env->size_bytes ? -1 : 1;
-    if (x->line != y->line)
-        return x->line < y->line ? -1 : 1;
+    if (x->shape != y->shape)
+        return x->shape < y->shape ? -1 : 1;
     return x->env->die < y->env->die ? -1 : x->env->die > y->env->die;
 }
 
@@ -43,7 +80,7 @@ static bool same_type(const struct coroutine *chosen, const struct coroutine *co
 {
     return chosen->env->path_hash == copy->env->path_hash &&
            (copy->env->is_declaration ||
-            (chosen->env->size_bytes == copy->env->size_bytes && chosen->line == copy->line));
+            (chosen->env->size_bytes == copy->env->size_bytes && chosen->shape == copy->shape));
 }
 
 void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
@@ -54,7 +91,7 @@ void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
         const struct index_env *env = &index->envs[i];
         all[i] = (struct coroutine){.env = env, .nr_copies = 1};
         if (!env->is_declaration)
-            all[i].line = source_line(layout->dwarf, env->die);
+            read_shape(layout->dwarf, &all[i]);
     }
     if (index->nr_envs)
         qsort(all, index->nr_envs, sizeof(*all), coroutine_order);
@@ -136,6 +173,7 @@ struct placing {
     uint32_t last_line; /* of the function: where Returned is; 0: unknown */
     struct awaitees awaitees;
     struct plan_await *awaits;
+    struct map *macros; /* file id and line -> what ask_macro found */
     int64_t built_ns;
 };
 
@@ -158,25 +196,23 @@ static bool in_function(const struct placing *placing, plan_file_id file, uint32
            (!placing->last_line || line <= placing->last_line);
 }
 
-/*
- * The line of an await is where the tokens stand: for an await that a macro writes, in the macro.
- * Lines of the same file need care: attributes such as #[instrument] give a body the extent of
- * the attribute.  There the source decides, where it is at hand.
- */
-static bool find_in_macro(const struct placing *placing, uint32_t v)
+/* Is the line inside a macro's definition?  The answer is kept: the same places come often. */
+static enum macro_answer ask_macro(const struct placing *placing, plan_file_id file,
+                                   uint32_t line, plan_str *name)
 {
-    const struct plan_variant *variant = &placing->variants[v];
-    if (!is_suspend(placing, v) || !variant->line || !placing->future->line ||
-        !placing->future->file.v || in_function(placing, variant->file, variant->line))
-        return false;
-    if (variant->file.v != placing->future->file.v)
-        return true;
-    struct text name;
-    text_init(&name);
-    enum macro_answer answer = macro_name_at(file_path(placing, variant->file), variant->line,
-                                             placing->built_ns, &name);
-    text_deinit(&name);
-    return answer != MACRO_NONE;
+    bool is_new;
+    struct text text;
+    text_init(&text);
+    uint32_t *answer = map_put(placing->macros, (uint64_t)file.v << 32 | line, &is_new);
+    if (is_new) {
+        enum macro_answer found =
+            macro_name_at(file_path(placing, file), line, placing->built_ns, &text);
+        plan_str str = plan_builder_string(placing->layout->builder, text_str(&text));
+        *answer = found == MACRO_FOUND ? str.v + MACRO_FOUND : found;
+    }
+    text_deinit(&text);
+    *name = (plan_str){*answer > MACRO_FOUND ? *answer - MACRO_FOUND : 0};
+    return *answer >= MACRO_FOUND ? MACRO_FOUND : (enum macro_answer)*answer;
 }
 
 static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
@@ -192,6 +228,43 @@ static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
             return member->type;
     }
     return (plan_type_id){0};
+}
+
+static bool has_awaitee_there(const struct placing *placing, uint32_t v)
+{
+    const struct plan_variant *variant = &placing->variants[v];
+    plan_type_id type = awaitee_type(placing, v);
+    for (size_t i = 0; i < placing->awaitees.nr; i++) {
+        const struct awaitee *row = &placing->awaitees.rows[i];
+        if (row->type.v == type.v && row->file.v == variant->file.v && row->line == variant->line)
+            return true;
+    }
+    return false;
+}
+
+static bool is_outside(const struct placing *placing, uint32_t v)
+{
+    const struct plan_variant *variant = &placing->variants[v];
+    return is_suspend(placing, v) && variant->line && placing->future->line &&
+           placing->future->file.v && !in_function(placing, variant->file, variant->line);
+}
+
+/*
+ * The line of an await is where its tokens stand: for an await that a macro writes, in the macro.
+ * Outside of the function's lines it may still be the user's: attributes such as #[instrument]
+ * give a body their own extent, and a macro may write the `async` around a user's block.  The
+ * source decides, where it is at hand; else the variable __awaitee, whose line is the user's.
+ */
+static bool find_in_macro(const struct placing *placing, uint32_t v)
+{
+    const struct plan_variant *variant = &placing->variants[v];
+    plan_str name;
+    if (!is_outside(placing, v))
+        return false;
+    enum macro_answer answer = ask_macro(placing, variant->file, variant->line, &name);
+    if (answer == MACRO_UNKNOWN && variant->file.v != placing->future->file.v)
+        return !has_awaitee_there(placing, v);
+    return answer != MACRO_NONE;
 }
 
 /* Awaits that are no macro's use up their own variables, so that those left over are macros'. */
@@ -272,18 +345,20 @@ static void place_await(struct placing *placing, uint32_t v)
     const struct plan_variant *variant = &placing->variants[v];
     struct plan_await *await = &placing->awaits[v];
     struct text macro;
+    plan_str name;
     text_init(&macro);
-    const char *path = file_path(placing, variant->file);
-    bool named =
-        macro_name_at(path, variant->line, placing->built_ns, &macro) == MACRO_FOUND;
+    bool named = ask_macro(placing, variant->file, variant->line, &name) == MACRO_FOUND;
+    if (named) {
+        text_append_str(&macro, plan_builder_text(builder, name));
+    } else {
+        const char *path = file_path(placing, variant->file);
+        const char *slash = path ? strrchr(path, '/') : NULL;
+        text_printf(&macro, "macro in %s", slash ? slash + 1 : "unknown file");
+    }
     const struct awaitee *awaitee = match_awaitee(placing, v);
     uint32_t line = awaitee ? awaitee->line
                     : named ? line_by_calls(placing, v, text_str(&macro))
                             : 0;
-    if (!named) {
-        const char *slash = path ? strrchr(path, '/') : NULL;
-        text_printf(&macro, "macro in %s", slash ? slash + 1 : "unknown file");
-    }
     await->file = placing->future->file;
     await->line = line ? line : placing->future->line;
     await->is_exact = line != 0;
@@ -295,11 +370,13 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
 {
     bool any = false;
     for (uint32_t v = 0; v < placing->nr_variants; v++)
-        any |= placing->in_macro[v] = find_in_macro(placing, v);
+        any |= is_outside(placing, v);
     if (!any)
         return;
     if (body)
         gather_awaitees(placing->layout, body, &placing->awaitees);
+    for (uint32_t v = 0; v < placing->nr_variants; v++)
+        placing->in_macro[v] = find_in_macro(placing, v);
     take_plain_awaits(placing);
     for (uint32_t v = 0; v < placing->nr_variants; v++)
         if (placing->in_macro[v])
@@ -311,9 +388,12 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
 
 struct compiling {
     struct layout *layout;
-    struct map bodies;  /* body_key -> row + 1 of the best body */
+    const struct coroutines *coroutines;
+    struct map bodies;         /* row + 1 of a coroutine -> row + 1 of its best body */
+    struct map bodies_by_path; /* path hash -> row + 1 of the best body of that path */
     struct map symbols; /* hash of a mangled name -> symbol + 1 */
     const struct elf_file *symbol_file;
+    struct map macros; /* see struct placing */
     int64_t built_ns;
 };
 
@@ -323,30 +403,59 @@ static int body_worth(const struct index_body *body)
     return 2 * body->has_code + (body->symbol != NULL);
 }
 
-/* Two crates of one name (lib.rs and main.rs) may have one path: the line tells them apart. */
-static uint64_t body_key(uint64_t path_hash, uint32_t line)
+/* What a pointer or a struct around one (Pin) points to. */
+static die_ref pointee(const struct dwarf *dwarf, die_ref type)
 {
-    return hash_u64(path_hash, line);
+    struct dwarf_die die, member;
+    for (int i = 0; i < 4 && dwarf_die_at(dwarf, type, &die); i++) {
+        if (dwarf_tag(&die) == DW_TAG_pointer_type)
+            return dwarf_attr_ref(&die, DW_AT_type);
+        bool more = dwarf_child(&die, &member);
+        while (more && dwarf_tag(&member) != DW_TAG_member)
+            more = dwarf_sibling(&member, &member);
+        if (!more)
+            break;
+        type = dwarf_attr_ref(&member, DW_AT_type);
+    }
+    return DIE_NONE;
 }
 
-static void map_body(struct compiling *compiling, uint64_t key, uint32_t row)
+/* The coroutine that a body runs: its first parameter is a Pin<&mut env>.  Row + 1; 0: unknown. */
+static uint32_t coroutine_of_body(const struct compiling *compiling,
+                                  const struct index_body *body)
+{
+    const struct dwarf *dwarf = compiling->layout->dwarf;
+    struct dwarf_die die, child;
+    if (!dwarf_die_at(dwarf, body->die, &die))
+        return 0;
+    for (bool more = dwarf_child(&die, &child); more; more = dwarf_sibling(&child, &child)) {
+        if (dwarf_tag(&child) != DW_TAG_formal_parameter)
+            continue;
+        const uint32_t *row = map_find(&compiling->coroutines->by_die,
+                                       pointee(dwarf, dwarf_attr_ref(&child, DW_AT_type)));
+        return row ? *row : 0;
+    }
+    return 0;
+}
+
+static void map_body(struct compiling *compiling, struct map *map, uint64_t key, uint32_t row)
 {
     const struct index_body *bodies = compiling->layout->index->bodies;
     bool is_new;
-    uint32_t *best = map_put(&compiling->bodies, key, &is_new);
+    uint32_t *best = map_put(map, key, &is_new);
     if (is_new || body_worth(&bodies[row]) > body_worth(&bodies[*best - 1]))
         *best = row + 1;
 }
 
 /* The body of a coroutine; by its path alone only where no other has that path. */
-static const struct index_body *find_body(const struct compiling *compiling,
-                                          const struct coroutine *coroutine, bool is_only_one)
+static const struct index_body *find_body(const struct compiling *compiling, uint32_t row,
+                                          bool is_only_one)
 {
-    uint64_t path_hash = coroutine->env->path_hash;
-    const uint32_t *row = map_find(&compiling->bodies, body_key(path_hash, coroutine->line));
-    if (!row && is_only_one)
-        row = map_find(&compiling->bodies, body_key(path_hash, 0));
-    return row ? &compiling->layout->index->bodies[*row - 1] : NULL;
+    const struct coroutine *coroutine = &compiling->coroutines->rows[row];
+    const uint32_t *body = map_find(&compiling->bodies, row + 1);
+    if (!body && is_only_one)
+        body = map_find(&compiling->bodies_by_path, coroutine->env->path_hash);
+    return body ? &compiling->layout->index->bodies[*body - 1] : NULL;
 }
 
 static void map_bodies(struct compiling *compiling)
@@ -354,9 +463,10 @@ static void map_bodies(struct compiling *compiling)
     const struct program_index *index = compiling->layout->index;
     for (uint32_t i = 0; i < index->nr_bodies; i++) {
         const struct index_body *body = &index->bodies[i];
-        map_body(compiling, body_key(body->path_hash, 0), i);
-        if (body->line)
-            map_body(compiling, body_key(body->path_hash, body->line), i);
+        uint32_t row = coroutine_of_body(compiling, body);
+        if (row)
+            map_body(compiling, &compiling->bodies, row, i);
+        map_body(compiling, &compiling->bodies_by_path, body->path_hash, i);
     }
     for (uint32_t i = 0; i < compiling->symbol_file->nr_symbols; i++)
         if (compiling->symbol_file->symbols[i].type == STT_FUNC)
@@ -390,9 +500,9 @@ static void set_code(struct compiling *compiling, const struct index_body *body,
     free(ranges.rows);
 }
 
-static void compile_one(struct compiling *compiling, const struct coroutine *coroutine,
-                        bool is_only_one)
+static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_one)
 {
+    const struct coroutine *coroutine = &compiling->coroutines->rows[row];
     struct layout *layout = compiling->layout;
     struct plan_builder *builder = layout->builder;
     const struct index_env *env = coroutine->env;
@@ -407,7 +517,7 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
         .type = env->is_declaration ? (plan_type_id){0} : layout_compile(layout, env->die),
     };
     text_deinit(&path);
-    const struct index_body *body_row = find_body(compiling, coroutine, is_only_one);
+    const struct index_body *body_row = find_body(compiling, row, is_only_one);
     struct dwarf_die body;
     bool has_body = body_row && dwarf_die_at(layout->dwarf, body_row->die, &body);
     if (has_body)
@@ -423,6 +533,7 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
     bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
     struct placing placing = {.layout = layout, .future = &future, .variants = variants,
                               .nr_variants = nr, .awaits = awaits, .in_macro = in_macro,
+                              .macros = &compiling->macros,
                               .built_ns = compiling->built_ns};
     for (uint32_t v = 0; v < nr; v++) {
         variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS,
@@ -452,16 +563,19 @@ static void compile_one(struct compiling *compiling, const struct coroutine *cor
 void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,
                         const struct elf_file *symbols)
 {
-    struct compiling compiling = {.layout = layout, .symbol_file = symbols,
+    struct compiling compiling = {.layout = layout, .coroutines = coroutines,
+                                  .symbol_file = symbols,
                                   .built_ns = symbols->file.identity.modified_ns};
     map_bodies(&compiling);
-    for (size_t i = 0; i < coroutines->nr; i++) {
+    for (uint32_t i = 0; i < coroutines->nr; i++) {
         const struct coroutine *row = &coroutines->rows[i];
         bool same_before = i > 0 && row[-1].env->path_hash == row->env->path_hash;
         bool same_after =
             i + 1 < coroutines->nr && row[1].env->path_hash == row->env->path_hash;
-        compile_one(&compiling, row, !same_before && !same_after);
+        compile_one(&compiling, i, !same_before && !same_after);
     }
     map_deinit(&compiling.bodies);
+    map_deinit(&compiling.bodies_by_path);
+    map_deinit(&compiling.macros);
     map_deinit(&compiling.symbols);
 }

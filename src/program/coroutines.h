@@ -9,17 +9,18 @@
 
 /*
  * Chooses one DIE for each future type among its copies in many units and tells `layout`, which
- * then compiles the chosen one wherever a copy is met.  Two envs are one type when path, size and
- * line agree.  Call once, before the first layout_compile.
+ * then compiles the chosen one wherever a copy is met.  Two envs are one type when path, size,
+ * states, their lines and their members agree.  Call once, before the first layout_compile.
  */
 struct coroutine {
     const struct index_env *env; /* the chosen copy; a declaration where there is nothing better */
     uint32_t nr_copies;
-    uint32_t line;
+    uint32_t line;  /* of the `fn` or `async` */
+    uint64_t shape; /* hash of the states' lines and members */
 };
 
 struct coroutines {
-    struct coroutine *rows; /* by path, then size and line */
+    struct coroutine *rows; /* by path, then size and shape */
     size_t nr;
     struct map by_die; /* die_ref of every copy -> row + 1 */
 };

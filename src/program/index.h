@@ -43,7 +43,6 @@ struct index_env {
 struct index_body {
     die_ref die;
     uint64_t path_hash; /* of the env it belongs to */
-    uint32_t line;      /* of the `fn` or `async`, as the env has it too */
     const char *symbol; /* mangled, or NULL */
     bool has_code;      /* has an address (is not only an abstract instance) */
 };

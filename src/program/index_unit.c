@@ -116,7 +116,6 @@ static void see_body(struct index_part *part, const struct dwarf_die *die, uint3
     part->bodies[part->nr_bodies++] = (struct index_body){
         .die = die_ref_of(die),
         .path_hash = path_hash(part, scope, text_str(&env)),
-        .line = (uint32_t)dwarf_attr_number(die, DW_AT_decl_line, 0),
         .symbol = dwarf_attr_string(die, DW_AT_linkage_name),
         .has_code = ranges.nr > 0,
     };

@@ -126,7 +126,7 @@ static json_t *future_json(const struct types_report *report, const struct futur
     json_object_set_new(json, "align_bytes",
                         sized ? json_bytes(future->align_bytes) : json_null());
     json_object_set_new(json, "waste_bytes",
-                        sized ? json_bytes(layout->waste_bytes) : json_null());
+                        layout->has_waste ? json_bytes(layout->waste_bytes) : json_null());
     json_object_set_new(json, "states", states);
     json_object_set_new(json, "chain",
                         sized ? chain_json(report, future->future->type) : json_array());

@@ -168,7 +168,7 @@ static void put_cut(const struct writer *writer, struct text *line)
     put(writer, "\n");
 }
 
-static void put_slot(const struct writer *writer, const struct state_slot *slot, bool is_fn)
+static void put_slot(const struct writer *writer, const struct state_slot *slot)
 {
     struct text line, type;
     text_init(&line);
@@ -184,7 +184,9 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot,
         text_printf(&line, "  @%-6llu", (unsigned long long)slot->offset_bytes);
     text_append_str(&line, "  ");
     display_escape(slot->name, &line);
-    text_append_str(&line, !slot->is_upvar ? ": " : is_fn ? " (argument): " : " (captured): ");
+    text_append_str(&line, !slot->is_upvar      ? ": "
+                           : slot->is_argument ? " (argument): "
+                                               : " (captured): ");
     display_escape(text_str(&type), &line);
     put_cut(writer, &line);
     text_deinit(&line);
@@ -192,11 +194,11 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot,
 }
 
 /* The biggest `nr` slots, in the order of their sizes; all by offset when the future is whole. */
-static void put_slots(struct writer *writer, const struct state_layout *state, bool is_fn)
+static void put_slots(struct writer *writer, const struct state_layout *state)
 {
     if (writer->whole) {
         for (uint32_t i = 0; i < state->nr_slots; i++)
-            put_slot(writer, &state->slots[i], is_fn);
+            put_slot(writer, &state->slots[i]);
         return;
     }
     bool shown[256] = {false};
@@ -208,12 +210,12 @@ static void put_slots(struct writer *writer, const struct state_layout *state, b
                 (best == 256 || state->slots[i].size_bytes > state->slots[best].size_bytes))
                 best = i;
         shown[best] = true;
-        put_slot(writer, &state->slots[best], is_fn);
+        put_slot(writer, &state->slots[best]);
     }
     writer->hidden_slots += state->nr_slots - put_nr;
 }
 
-static void put_state(struct writer *writer, const struct state_layout *state, bool is_fn)
+static void put_state(struct writer *writer, const struct state_layout *state)
 {
     const struct plan *plan = writer->report->types->plan;
     struct text line, split;
@@ -238,7 +240,7 @@ static void put_state(struct writer *writer, const struct state_layout *state, b
     display_dim(writer->display, true);
     put_cut(writer, &split);
     display_dim(writer->display, false);
-    put_slots(writer, state, is_fn);
+    put_slots(writer, state);
     text_deinit(&line);
     text_deinit(&split);
 }
@@ -269,9 +271,19 @@ static void put_brief_states(struct writer *writer, const struct future_layout *
             break;
         below = used_bytes(best);
         last = (uint32_t)(best - layout->states);
-        put_state(writer, best, layout->future->future->kind == PLAN_FUTURE_FN);
+        put_state(writer, best);
     }
     writer->hidden_states += nr - put_nr;
+}
+
+/* All states in which something lives: not Returned and Panicked. */
+static void put_whole_states(struct writer *writer, const struct future_layout *layout)
+{
+    for (uint32_t i = 0; i < layout->nr_states; i++) {
+        const struct state_layout *state = &layout->states[i];
+        if (state->nr_slots || state_is_suspended(writer->report->types->plan, state))
+            put_state(writer, state);
+    }
 }
 
 /* "  because: a 17,000 -> b 16,900 -> buf: [u8; 16384] 16,384" */
@@ -317,14 +329,12 @@ static void put_future(struct writer *writer, const struct future_layout *layout
     if (!layout->future->type)
         return;
     if (writer->whole)
-        for (uint32_t i = 0; i < layout->nr_states; i++)
-            put_state(writer, &layout->states[i],
-                      layout->future->future->kind == PLAN_FUTURE_FN);
+        put_whole_states(writer, layout);
     else
         put_brief_states(writer, layout);
     put_chain(writer, layout);
     if (layout->waste_bytes) {
-        put(writer, layout->states[layout->fullest].nr_hidden ? "  waste: at most " : "  waste: ");
+        put(writer, "  waste: ");
         put_number(writer, layout->waste_bytes, 0);
         put(writer, " B more than its fullest state uses\n");
     }
@@ -353,7 +363,10 @@ static void put_table(const struct writer *writer)
         append_number(&number, layout->future->size_bytes);
         text_printf(&left, "%*s", NUMBER_COLUMNS, text_str(&number));
         text_clear(&number);
-        append_number(&number, layout->waste_bytes);
+        if (layout->has_waste)
+            append_number(&number, layout->waste_bytes);
+        else
+            text_append_char(&number, '?');
         text_printf(&left, "%*s  ", NUMBER_COLUMNS, text_str(&number));
         text_deinit(&number);
         types_report_future_name(report, layout->future, &name);
