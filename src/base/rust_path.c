@@ -47,17 +47,67 @@ size_t rust_path_parent(const char *path, size_t length, unsigned steps)
     return steps ? starts[nr - steps] - 2 : length;
 }
 
-void rust_path_fold_turbofish(struct text *path)
+static bool begins(const struct text *path, size_t at, const char *words)
+{
+    size_t length = strlen(words);
+    return path->length - at >= length && memcmp(path->data + at, words, length) == 0;
+}
+
+static void fold_turbofish(struct text *path)
 {
     size_t out = 0;
     for (size_t i = 0; i < path->length; i++) {
-        if (i + 2 < path->length && memcmp(path->data + i, "::<", 3) == 0)
+        if (begins(path, i, "::<") && !begins(path, i, "::<impl "))
             i += 2;
         path->data[out++] = path->data[i];
     }
     path->length = out;
     if (path->data)
         path->data[out] = 0;
+}
+
+/* "impl T for X" as "<X as T>", "impl X" as "X". */
+static void append_impl(const char *impl, size_t length, struct text *out)
+{
+    static const char word[] = " for ";
+    int depth = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (depth == 0 && length - i > strlen(word) && memcmp(impl + i, word, strlen(word)) == 0) {
+            size_t type = i + strlen(word);
+            text_append_char(out, '<');
+            text_append(out, impl + type, length - type);
+            text_append_str(out, " as ");
+            text_append(out, impl, i);
+            text_append_char(out, '>');
+            return;
+        }
+        depth = depth_after(impl, i, depth);
+    }
+    text_append(out, impl, length);
+}
+
+void rust_path_source_form(struct text *path)
+{
+    static const char head[] = "<impl ";
+    struct text out;
+    text_init(&out);
+    fold_turbofish(path);
+    for (size_t at = 0; at < path->length;) {
+        size_t step = rust_path_step(path->data + at, path->length - at);
+        if (step > strlen(head) && begins(path, at, head) && path->data[at + step - 1] == '>') {
+            text_clear(&out); /* the module of the impl says nothing of what it is */
+            append_impl(path->data + at + strlen(head), step - strlen(head) - 1, &out);
+        } else {
+            if (out.length)
+                text_append_str(&out, "::");
+            text_append(&out, path->data + at, step);
+        }
+        at += step;
+        if (at < path->length)
+            at += 2;
+    }
+    text_deinit(path);
+    *path = out;
 }
 
 void rust_path_unwrap(struct text *path)

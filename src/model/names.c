@@ -442,7 +442,7 @@ static bool join_symbol(const struct path *path, unsigned behind, const char *sy
     text_init(&folded);
     text_init(&impl);
     text_append_str(&folded, symbol);
-    rust_path_fold_turbofish(&folded);
+    rust_path_source_form(&folded);
     size_t impl_length = rust_path_parent(text_str(&folded), folded.length, path->nr - behind);
     text_append(&impl, text_str(&folded), impl_length);
     if (impl_length)

@@ -38,6 +38,14 @@ static bool has_huge_binder(const char *symbol)
     return false;
 }
 
+/* Legacy symbols have no character for "-": the arrow of a fn type comes out as ".>". */
+static void mend_arrows(struct text *name, size_t from)
+{
+    for (char *at = name->data ? strstr(name->data + from, " .> ") : NULL; at;
+         at = strstr(at, " .> "))
+        at[1] = '-';
+}
+
 bool demangle_rust(const char *symbol, struct text *name)
 {
     if (!symbol || (strncmp(symbol, "_R", 2) != 0 && strncmp(symbol, "_ZN", 3) != 0) ||
@@ -52,6 +60,8 @@ bool demangle_rust(const char *symbol, struct text *name)
         name->length = output.start;
         if (name->data)
             name->data[output.start] = 0;
+    } else if (symbol[1] == 'Z') {
+        mend_arrows(name, output.start);
     }
     return ok != 0;
 }

@@ -39,7 +39,7 @@ static bool display_of(const struct index_scope *scope, struct text *display)
     text_init(&name);
     bool ok = demangle_rust(scope->impl_symbol, &name);
     if (ok) {
-        rust_path_fold_turbofish(&name);
+        rust_path_source_form(&name);
         size_t end = rust_path_parent(text_str(&name), name.length, scope->impl_depth);
         ok = end > 0;
         text_append(display, text_str(&name), end);

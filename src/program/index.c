@@ -39,14 +39,18 @@ static int bigger_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* All units, the biggest first, so that the workers end together. */
-static void list_units(struct build *build, struct dwarf *dwarf)
+/* The units, the biggest first, so that the workers end together. */
+static void list_units(struct build *build, struct dwarf *dwarf, bool only_own)
 {
     build->units = memory_alloc(dwarf->nr_units * sizeof(*build->units));
     build->worker_of = memory_alloc(dwarf->nr_units * sizeof(*build->worker_of));
     for (size_t f = 0; f < dwarf->nr_files; f++)
-        for (uint32_t i = 0; i < dwarf->files[f]->nr_units; i++)
-            build->units[build->nr_units++] = &dwarf->files[f]->units[i];
+        for (uint32_t i = 0; i < dwarf->files[f]->nr_units; i++) {
+            struct dwarf_unit *unit = &dwarf->files[f]->units[i];
+            /* A split unit that no skeleton names is of another build. */
+            if (!only_own || !unit->file->is_split || unit->skeleton)
+                build->units[build->nr_units++] = unit;
+        }
     qsort(build->units, build->nr_units, sizeof(*build->units), bigger_first);
 }
 
@@ -179,7 +183,7 @@ static void load_unit(void *context, unsigned worker, size_t item)
 void index_load_units(struct dwarf *dwarf)
 {
     struct build build = {0};
-    list_units(&build, dwarf);
+    list_units(&build, dwarf, false);
     unsigned nr_parts = parallel_workers(build.nr_units);
     build.parts = memory_alloc(nr_parts * sizeof(*build.parts));
     parallel_for(build.nr_units, load_unit, &build);
@@ -195,7 +199,7 @@ void index_build(struct program_index *index, struct dwarf *dwarf)
     *index = (struct program_index){0};
     arena_init(&index->arena);
     struct build build = {0};
-    list_units(&build, dwarf);
+    list_units(&build, dwarf, true);
     unsigned nr_parts = parallel_workers(build.nr_units);
     build.parts = memory_alloc(nr_parts * sizeof(*build.parts));
     parallel_for(build.nr_units, build_unit, &build);
@@ -282,7 +286,7 @@ void index_qualified_name(const struct program_index *index, const struct dwarf_
 size_t index_find_types(struct dwarf *dwarf, struct map *wanted, die_ref **found)
 {
     struct build build = {0};
-    list_units(&build, dwarf);
+    list_units(&build, dwarf, true);
     unsigned nr_parts = parallel_workers(build.nr_units);
     build.parts = memory_alloc(nr_parts * sizeof(*build.parts));
     for (unsigned i = 0; i < nr_parts; i++)

@@ -50,6 +50,23 @@ static bool has_task_names(struct plan_builder *builder)
     return false;
 }
 
+/* Split debug info that is not there, or is there and of another build. */
+static void explain_split(const struct debug_source *source, struct text *reason)
+{
+    const char *found = NULL;
+    for (size_t i = 1; i < source->nr_files; i++)
+        if (source->files[i]->elf.has_split_sections)
+            found = source->files[i]->elf.path;
+    if (found)
+        text_printf(reason, "the split debug info (%s) is of another build; put the right one "
+                            "there, or %s", found, remedy);
+    else
+        text_printf(reason, "the split debug info is missing (%s, and no %s.dwp): put it beside "
+                            "the program, or %s",
+                    source->missing ? source->missing : "its .dwo files", source->program->path,
+                    remedy);
+}
+
 /* Why there are no layouts, as one sentence with its remedy. */
 static void explain_missing(struct compiler *compiler, struct text *reason)
 {
@@ -57,9 +74,7 @@ static void explain_missing(struct compiler *compiler, struct text *reason)
     const struct elf_file *program = source->program;
     bool has_info = source->dwarf.nr_files > 0;
     if (source->nr_split_wanted > source->nr_split_found)
-        text_printf(reason, "the split debug info is missing (%s, and no %s.dwp): put it beside "
-                            "the program, or %s",
-                    source->missing ? source->missing : "its .dwo files", program->path, remedy);
+        explain_split(source, reason);
     else if (source->symbols->unread_debug || program->unread_debug)
         text_printf(reason, "%s; build the program again", program->unread_debug
                                                               ? program->unread_debug
@@ -91,11 +106,12 @@ static void decide_detail(struct compiler *compiler)
     if (compiler->index.nr_rust_types) {
         set_detail(compiler, PLAN_DETAIL_FULL, NULL);
         if (compiler->source.nr_split_found < compiler->source.nr_split_wanted)
-            plan_builder_note(builder, "%u of %u split units are missing (the first: %s); types "
-                                       "that only they have are not shown",
+            plan_builder_note(builder, "%u of %u split units are missing or of another build%s%s; "
+                                       "types that only they have are not shown",
                               compiler->source.nr_split_wanted - compiler->source.nr_split_found,
                               compiler->source.nr_split_wanted,
-                              compiler->source.missing ? compiler->source.missing : "?");
+                              compiler->source.missing ? ", the first: " : "",
+                              compiler->source.missing ? compiler->source.missing : "");
     } else {
         explain_missing(compiler, &reason);
         set_detail(compiler,
