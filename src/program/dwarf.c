@@ -181,11 +181,12 @@ static bool read_specs(struct dwarf_unit *unit, struct cursor *c, struct dwarf_a
             return false;
         if (name == 0 && form == 0)
             break;
-        *specs = array_reserve(*specs, capacity, *nr + 1, sizeof(**specs));
-        (*specs)[(*nr)++] =
-            (struct dwarf_attr_spec){(uint16_t)name, (uint16_t)form, (int32_t)implicit};
-        abbrev->nr_attrs++;
         int bytes = dwarf_form_bytes(unit, (uint16_t)form);
+        *specs = array_reserve(*specs, capacity, *nr + 1, sizeof(**specs));
+        (*specs)[(*nr)++] = (struct dwarf_attr_spec){
+            .name = (uint16_t)name, .form = (uint16_t)form, .bytes = (int16_t)bytes,
+            .implicit = (int32_t)implicit};
+        abbrev->nr_attrs++;
         fixed = bytes < 0 || fixed < 0 ? -1 : fixed + bytes;
     }
     abbrev->fixed_bytes = fixed > INT32_MAX ? -1 : (int32_t)fixed;
@@ -255,7 +256,7 @@ bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf
         } else {
             const struct dwarf_attr_spec *spec = &unit->attrs[die->abbrev->first_attr];
             for (uint32_t i = 0; i < die->abbrev->nr_attrs; i++)
-                dwarf_form_skip(unit, spec[i].form, &c);
+                dwarf_attr_skip(unit, &spec[i], &c);
         }
     }
     *after = (uint64_t)(c.pos - info);

@@ -27,6 +27,7 @@ typedef uint64_t die_ref; /* file number << 44 | offset in that file's .debug_in
 struct dwarf_attr_spec {
     uint16_t name;
     uint16_t form;
+    int16_t bytes;    /* length in the unit, -1 where it varies; see dwarf_form_bytes */
     int32_t implicit; /* DW_FORM_implicit_const only */
 };
 

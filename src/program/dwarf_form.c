@@ -295,7 +295,7 @@ struct dwarf_value dwarf_attr(const struct dwarf_die *die, uint16_t name)
     for (uint32_t i = 0; i < die->abbrev->nr_attrs && !c.failed; i++) {
         if (spec[i].name == name)
             return dwarf_form_read(unit, &spec[i], &c);
-        dwarf_form_skip(unit, spec[i].form, &c);
+        dwarf_attr_skip(unit, &spec[i], &c);
     }
     return none;
 }

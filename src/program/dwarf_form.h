@@ -8,6 +8,16 @@
 int dwarf_form_bytes(const struct dwarf_unit *unit, uint16_t form);
 /* Moves the cursor behind one value; an unknown form fails it. */
 void dwarf_form_skip(const struct dwarf_unit *unit, uint16_t form, struct cursor *c);
+/* The same for an attribute of an abbreviation, whose length is known. */
+static inline void dwarf_attr_skip(const struct dwarf_unit *unit,
+                                   const struct dwarf_attr_spec *spec, struct cursor *c)
+{
+    if (spec->bytes >= 0)
+        cursor_skip(c, (unsigned)spec->bytes);
+    else
+        dwarf_form_skip(unit, spec->form, c);
+}
+
 /* Reads one value and moves behind it. */
 struct dwarf_value dwarf_form_read(const struct dwarf_unit *unit,
                                    const struct dwarf_attr_spec *spec, struct cursor *c);

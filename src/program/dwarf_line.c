@@ -70,7 +70,7 @@ static void read_table_5(struct line_files *files, struct cursor *c, const struc
     uint8_t nr_formats = cursor_u8(c);
     for (unsigned i = 0; i < nr_formats; i++) {
         uint64_t content = cursor_uleb(c), form = cursor_uleb(c);
-        formats[i] = (struct dwarf_attr_spec){(uint16_t)content, (uint16_t)form, 0};
+        formats[i] = (struct dwarf_attr_spec){.name = (uint16_t)content, .form = (uint16_t)form};
     }
     uint64_t nr = cursor_uleb(c);
     if (nr > cursor_left(c)) /* each entry takes a byte at least */

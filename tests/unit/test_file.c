@@ -12,7 +12,7 @@ static char folder[64];
 
 static const char *below(const char *name)
 {
-    static char path[256];
+    static char path[512];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     return path;
 }
