@@ -268,6 +268,19 @@ static void find_fullest(struct future_layout *layout, uint64_t size)
     layout->waste_bytes = layout->has_waste && size > most ? size - most : 0;
 }
 
+/* A state of thousands of variables is no program; each pair of them is compared. */
+static bool is_too_large(const struct plan *plan, const struct plan_type *type)
+{
+    enum { MAX_COMPARISONS = 1 << 26 };
+    const struct plan_variant *variants = plan_variants(plan, type);
+    uint64_t comparisons = 0;
+    for (uint32_t i = 0; i < type->nr_variants; i++) {
+        uint64_t nr = members_of(plan, variants[i].payload).nr;
+        comparisons += nr * nr + 1;
+    }
+    return comparisons > MAX_COMPARISONS;
+}
+
 void future_layout_compute(struct future_layout *layout, const struct plan *plan,
                            const struct future_type *future, struct arena *arena)
 {
@@ -281,6 +294,8 @@ void future_layout_compute(struct future_layout *layout, const struct plan *plan
         .arena = arena,
     };
     *layout = (struct future_layout){.future = future, .nr_states = type->nr_variants};
+    if (is_too_large(plan, type))
+        layout->nr_states = 0;
     layout->states = arena_alloc(arena, layout->nr_states * sizeof(*layout->states) + 1);
     for (uint32_t i = 0; i < layout->nr_states; i++)
         if (strcmp(plan_string(plan, variants[i].name), "Unresumed") == 0)

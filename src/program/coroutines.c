@@ -169,6 +169,7 @@ struct placing {
     const struct plan_future *future;
     const struct plan_variant *variants; /* a copy: the tables move */
     bool *in_macro;                      /* of each variant */
+    plan_type_id *awaited;               /* of each variant: the type of its __awaitee */
     uint32_t nr_variants;
     uint32_t last_line; /* of the function: where Returned is; 0: unknown */
     struct awaitees awaitees;
@@ -215,7 +216,7 @@ static enum macro_answer ask_macro(const struct placing *placing, plan_file_id f
     return *answer >= MACRO_FOUND ? MACRO_FOUND : (enum macro_answer)*answer;
 }
 
-static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
+static plan_type_id find_awaited(const struct placing *placing, uint32_t v)
 {
     struct plan_builder *builder = placing->layout->builder;
     plan_type_id payload = placing->variants[v].payload;
@@ -233,7 +234,7 @@ static plan_type_id awaitee_type(const struct placing *placing, uint32_t v)
 static bool has_awaitee_there(const struct placing *placing, uint32_t v)
 {
     const struct plan_variant *variant = &placing->variants[v];
-    plan_type_id type = awaitee_type(placing, v);
+    plan_type_id type = placing->awaited[v];
     for (size_t i = 0; i < placing->awaitees.nr; i++) {
         const struct awaitee *row = &placing->awaitees.rows[i];
         if (row->type.v == type.v && row->file.v == variant->file.v && row->line == variant->line)
@@ -274,7 +275,7 @@ static void take_plain_awaits(struct placing *placing)
     for (uint32_t v = 0; v < placing->nr_variants; v++) {
         if (!is_suspend(placing, v) || placing->in_macro[v])
             continue;
-        plan_type_id type = awaitee_type(placing, v);
+        plan_type_id type = placing->awaited[v];
         for (size_t i = 0; i < awaitees->nr; i++) {
             struct awaitee *row = &awaitees->rows[i];
             if (row->taken || row->type.v != type.v || row->line != placing->variants[v].line)
@@ -291,7 +292,7 @@ static void take_plain_awaits(struct placing *placing)
  */
 static const struct awaitee *match_awaitee(const struct placing *placing, uint32_t v)
 {
-    plan_type_id type = awaitee_type(placing, v);
+    plan_type_id type = placing->awaited[v];
     const struct awaitees *awaitees = &placing->awaitees;
     uint32_t rank = 0, nr_awaits = 0, nr_rows = 0;
     const struct awaitee *ranked = NULL, *first = NULL;
@@ -299,7 +300,7 @@ static const struct awaitee *match_awaitee(const struct placing *placing, uint32
     if (!type.v)
         return NULL;
     for (uint32_t other = 0; other < placing->nr_variants; other++)
-        if (placing->in_macro[other] && awaitee_type(placing, other).v == type.v) {
+        if (placing->in_macro[other] && placing->awaited[other].v == type.v) {
             rank += other < v;
             nr_awaits++;
         }
@@ -373,6 +374,8 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
         any |= is_outside(placing, v);
     if (!any)
         return;
+    for (uint32_t v = 0; v < placing->nr_variants; v++)
+        placing->awaited[v] = find_awaited(placing, v);
     if (body)
         gather_awaitees(placing->layout, body, &placing->awaitees);
     for (uint32_t v = 0; v < placing->nr_variants; v++)
@@ -531,8 +534,10 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
     struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
     struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
     bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
+    plan_type_id *awaited = memory_alloc((nr + 1) * sizeof(*awaited));
     struct placing placing = {.layout = layout, .future = &future, .variants = variants,
                               .nr_variants = nr, .awaits = awaits, .in_macro = in_macro,
+                              .awaited = awaited,
                               .macros = &compiling->macros,
                               .built_ns = compiling->built_ns};
     for (uint32_t v = 0; v < nr; v++) {
@@ -558,6 +563,7 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
     free(variants);
     free(awaits);
     free(in_macro);
+    free(awaited);
 }
 
 void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,

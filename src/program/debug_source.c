@@ -129,16 +129,20 @@ static bool find_by_debuglink(struct debug_source *source)
     return found;
 }
 
-bool debug_source_open(struct debug_source *source, const char *path, struct error *err)
+bool debug_source_open(struct debug_source *source, const char *path, const char *debug_path,
+                       struct error *err)
 {
     *source = (struct debug_source){0};
     dwarf_init(&source->dwarf);
     source->program = add_source(source, path, "program", err);
-    if (!source->program) {
+    bool ok = source->program != NULL;
+    if (ok && debug_path)
+        ok = add_source(source, debug_path, "debug file", err) != NULL;
+    if (!ok) {
         debug_source_close(source);
         return false;
     }
-    if (!source->program->debug[DEBUG_INFO].data && !find_by_build_id(source))
+    if (!debug_path && !source->program->debug[DEBUG_INFO].data && !find_by_build_id(source))
         find_by_debuglink(source);
     source->symbols = source->program;
     if (source->nr_files > 1 && !source->program->has_symtab)

@@ -25,9 +25,13 @@ struct debug_source {
     char *wrong_debuglink; /* a debug file that was found but is of another build, or NULL */
 };
 
-/* Errors: those of elf_file_open for the program; a missing debug file is not an error. */
+/*
+ * Errors: those of elf_file_open for the program, and for `debug_path` where it is given: a file
+ * of the same build whose debug info counts instead of the program's.  A debug file that is only
+ * named by the program and absent is no error.
+ */
 MUST_CHECK bool debug_source_open(struct debug_source *source, const char *path,
-                                            struct error *err);
+                                  const char *debug_path, struct error *err);
 /* Opens the files of split units and loads all units; may take long. */
 void debug_source_load(struct debug_source *source);
 void debug_source_close(struct debug_source *source);

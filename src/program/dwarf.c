@@ -263,6 +263,28 @@ bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf
     return !c.failed;
 }
 
+/*
+ * "/rustc/HASH/library/core/src/lib.rs/@/core.HASH-cgu.0", and the crates that std brings:
+ * "/rust/deps/hashbrown-0.16.1/...", in Debian's older builds "/usr/src/rustc-1.63.0/vendor/...".
+ */
+static bool is_std_unit(const char *name)
+{
+    static const char *const crates[] = {"std/", "core/", "alloc/", "panic_", "compiler-builtins/",
+                                         "unwind/", "test/", "proc_macro/"};
+    if (!name)
+        return false;
+    if (strncmp(name, "/rust/deps/", strlen("/rust/deps/")) == 0 ||
+        (strstr(name, "/rustc-") && strstr(name, "/vendor/")))
+        return true;
+    const char *at = strstr(name, "library/");
+    if (!at || (at > name && at[-1] != '/') || !strstr(at, "/src/lib.rs/@/"))
+        return false;
+    for (size_t i = 0; i < sizeof(crates) / sizeof(*crates); i++)
+        if (strncmp(at + strlen("library/"), crates[i], strlen(crates[i])) == 0)
+            return true;
+    return false;
+}
+
 bool dwarf_unit_load(struct dwarf_unit *unit, struct arena *arena)
 {
     if (unit->loaded)
@@ -286,6 +308,7 @@ bool dwarf_unit_load(struct dwarf_unit *unit, struct arena *arena)
     uint64_t language = dwarf_attr_number(&die, DW_AT_language, 0);
     unit->is_rust = language == DW_LANG_Rust;
     unit->name = dwarf_attr_string(&die, DW_AT_name);
+    unit->is_std = is_std_unit(unit->name);
     unit->comp_dir = dwarf_attr_string(&die, DW_AT_comp_dir);
     unit->dwo_name = dwarf_attr_string(&die, DW_AT_dwo_name);
     if (!unit->dwo_name)

@@ -66,6 +66,7 @@ struct dwarf_unit {
     uint64_t line_offset; /* DW_AT_stmt_list, ~0 where absent */
     const char *name, *comp_dir, *dwo_name;
     bool is_rust;   /* DW_AT_language says so */
+    bool is_std;    /* of the standard library, which comes compiled */
     bool loaded;    /* dwarf_unit_load was called ... */
     bool readable;  /* ... and found abbreviations and a first DIE */
     struct dwarf_abbrev *abbrevs;

@@ -7,7 +7,8 @@
 
 #include "program/index.h"
 
-enum { INDEX_MAX_SCOPE_DEPTH = 128 }; /* deeper paths are not read: no source has them */
+/* Deeper paths and longer names are not read: no source has them, and files can repeat them. */
+enum { INDEX_MAX_SCOPE_DEPTH = 128, INDEX_MAX_NAME_BYTES = 16 * 1024 };
 
 /* What one worker gathers; scope ids are local until the parts are merged. */
 struct index_part {

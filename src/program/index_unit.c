@@ -59,8 +59,9 @@ static uint64_t path_hash(const struct index_part *part, uint32_t scope, const c
 
 static bool is_coroutine_name(const char *name)
 {
-    return str_starts_with(name, "{async_fn") || str_starts_with(name, "{async_block") ||
-           str_starts_with(name, "{async_closure");
+    return (str_starts_with(name, "{async_fn") || str_starts_with(name, "{async_block") ||
+            str_starts_with(name, "{async_closure")) &&
+           strnlen(name, INDEX_MAX_NAME_BYTES) < INDEX_MAX_NAME_BYTES;
 }
 
 static void see_structure(struct index_part *part, const struct dwarf_die *die, uint32_t scope)
@@ -160,7 +161,9 @@ static const char *inner_of_wrapper(struct dwarf_die *type)
 {
     struct dwarf_die child;
     uint64_t after;
-    for (bool more = dwarf_child(type, &child); more; more = dwarf_sibling(&child, &child)) {
+    int tries = 4; /* the member, and a template parameter or two */
+    for (bool more = dwarf_child(type, &child); more && tries--;
+         more = dwarf_sibling(&child, &child)) {
         if (dwarf_tag(&child) != DW_TAG_member)
             continue;
         die_ref ref = dwarf_attr_ref(&child, DW_AT_type);
@@ -228,7 +231,8 @@ static void see_die(struct index_part *part, const struct dwarf_die *die, uint32
         return;
     switch (die->abbrev->tag) {
     case DW_TAG_structure_type:
-        part->nr_rust_types += die->unit->is_rust && die->abbrev->has_children;
+        part->nr_rust_types +=
+            die->unit->is_rust && !die->unit->is_std && die->abbrev->has_children;
         see_structure(part, die, scope);
         break;
     case DW_TAG_subprogram:

@@ -9,13 +9,19 @@
 #define LAYOUT_IN_PROGRESS UINT32_MAX
 
 /* Futures nest deeply, but a chain this long is corrupt and must not overflow our stack. */
-enum { MAX_DEPTH = 1000, MAX_TYPEDEFS = 16 };
+enum { MAX_DEPTH = 1000, MAX_TYPEDEFS = 16, MAX_NAME_BYTES = 16 * 1024 };
+
+/* Compiling every type passes over .debug_info a few times; hostile nesting would do it for ever. */
+enum { PASSES = 64, MIN_BUDGET_BYTES = 1 << 20 };
 
 void layout_init(struct layout *layout, struct dwarf *dwarf, const struct program_index *index,
                  struct plan_builder *builder, struct arena *arena)
 {
     *layout = (struct layout){
         .dwarf = dwarf, .index = index, .builder = builder, .arena = arena};
+    for (size_t f = 0; f < dwarf->nr_files; f++)
+        layout->budget_bytes += dwarf->files[f]->elf->debug[DEBUG_INFO].size;
+    layout->budget_bytes = layout->budget_bytes * PASSES + MIN_BUDGET_BYTES;
 }
 
 void layout_deinit(struct layout *layout)
@@ -62,6 +68,16 @@ plan_file_id layout_file(struct layout *layout, const struct dwarf_die *die, uin
                            ? NULL
                            : dwarf_file_path((struct dwarf_unit *)die->unit, index, layout->arena);
     return plan_builder_file(layout->builder, path);
+}
+
+/* The next child, as long as the budget lasts. */
+static bool next_child(struct layout *layout, struct dwarf_die *child)
+{
+    uint64_t from = child->offset;
+    bool more = dwarf_sibling(child, child); /* the end of the list moves `child` too */
+    uint64_t passed = child->offset - from;
+    layout->budget_bytes -= passed < layout->budget_bytes ? passed : layout->budget_bytes;
+    return more && layout->budget_bytes > 0;
 }
 
 /* --- a type in the making -------------------------------------------------------------------- */
@@ -157,7 +173,7 @@ static void add_variant(struct layout *layout, struct draft *draft, const struct
     struct dwarf_die member;
     struct plan_variant variant = {0};
     variant.has_discr = discr_value(die, &variant.discr);
-    for (bool more = dwarf_child(die, &member); more; more = dwarf_sibling(&member, &member)) {
+    for (bool more = dwarf_child(die, &member); more; more = next_child(layout, &member)) {
         if (dwarf_tag(&member) != DW_TAG_member)
             continue;
         variant.payload = type_of(layout, &member);
@@ -182,7 +198,7 @@ static void add_variant_part(struct layout *layout, struct draft *draft,
         draft->type.discr_type = type_of(layout, &discr);
         draft->type.discr_offset = dwarf_attr_number(&discr, DW_AT_data_member_location, 0);
     }
-    for (bool more = dwarf_child(part, &child); more; more = dwarf_sibling(&child, &child))
+    for (bool more = dwarf_child(part, &child); more; more = next_child(layout, &child))
         if (dwarf_tag(&child) == DW_TAG_variant)
             add_variant(layout, draft, &child);
 }
@@ -197,7 +213,7 @@ static void draft_structure(struct layout *layout, struct draft *draft,
 {
     struct dwarf_die child;
     draft->type.kind = dwarf_tag(die) == DW_TAG_union_type ? PLAN_TYPE_UNION : PLAN_TYPE_STRUCT;
-    for (bool more = dwarf_child(die, &child); more; more = dwarf_sibling(&child, &child)) {
+    for (bool more = dwarf_child(die, &child); more; more = next_child(layout, &child)) {
         if (dwarf_tag(&child) == DW_TAG_member) {
             add_member(layout, draft, &child);
         } else if (dwarf_tag(&child) == DW_TAG_variant_part && !draft->nr_variants) {
@@ -215,7 +231,7 @@ static void draft_array(struct layout *layout, struct draft *draft, const struct
     draft->type.kind = PLAN_TYPE_ARRAY;
     draft->type.element = type_of(layout, die);
     draft->type.count = 0;
-    for (bool more = dwarf_child(die, &child); more; more = dwarf_sibling(&child, &child)) {
+    for (bool more = dwarf_child(die, &child); more; more = next_child(layout, &child)) {
         if (dwarf_tag(&child) != DW_TAG_subrange_type)
             continue;
         uint64_t last = dwarf_attr_number(&child, DW_AT_upper_bound, ~(uint64_t)0);
@@ -243,6 +259,10 @@ static plan_str qualified_name(struct layout *layout, const struct dwarf_die *di
     struct text name;
     text_init(&name);
     index_qualified_name(layout->index, die, &name);
+    if (name.length > MAX_NAME_BYTES) {
+        name.length = MAX_NAME_BYTES;
+        name.data[name.length] = 0;
+    }
     plan_str str = plan_builder_string(layout->builder, text_str(&name));
     text_deinit(&name);
     return str;

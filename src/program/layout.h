@@ -27,6 +27,7 @@ struct layout {
     die_ref *complete;
     uint32_t nr_declared_met; /* declared types met that were not looked for yet */
     unsigned depth;
+    uint64_t budget_bytes; /* of .debug_info that may still be passed over; see layout.c */
 };
 
 void layout_init(struct layout *layout, struct dwarf *dwarf, const struct program_index *index,

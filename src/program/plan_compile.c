@@ -20,6 +20,8 @@ static const char *const remedy =
 
 struct compiler {
     const struct plan_request *request;
+    const struct plan *program; /* compiling a rebuild: the plan of the program it stands for */
+    const char *program_path;
     struct debug_source source;
     struct program_index index;
     struct plan_builder builder;
@@ -155,9 +157,12 @@ static void add_source_row(struct plan_builder *builder, const char *path, const
 static void add_sources(struct compiler *compiler)
 {
     struct plan_builder *builder = &compiler->builder;
+    if (compiler->program)
+        add_source_row(builder, compiler->program_path, "program");
     for (size_t i = 0; i < compiler->source.nr_files; i++)
         add_source_row(builder, compiler->source.files[i]->elf.path,
-                       compiler->source.files[i]->role);
+                       compiler->program && i == 0 ? "rebuild"
+                                                   : compiler->source.files[i]->role);
 }
 
 static void add_facts(struct compiler *compiler)
@@ -167,7 +172,10 @@ static void add_facts(struct compiler *compiler)
     char hex[2 * 64 + 1] = "";
     for (uint32_t i = 0; i < program->build_id_bytes; i++)
         snprintf(hex + 2 * i, 3, "%02x", program->build_id[i]);
-    facts->build_id = plan_builder_string(&compiler->builder, hex);
+    const char *build_id =
+        compiler->program ? plan_string(compiler->program, compiler->program->facts->build_id)
+                          : hex;
+    facts->build_id = plan_builder_string(&compiler->builder, build_id);
     facts->machine = program->machine;
     facts->nr_units = compiler->index.nr_units;
     facts->nr_unreadable_units = compiler->index.nr_unreadable_units;
@@ -224,6 +232,55 @@ static void add_vtables(struct compiler *compiler)
     }
 }
 
+static bool same_shape(const struct plan_task *a, const struct plan_task *b)
+{
+    return a->trailer_offset == b->trailer_offset && a->scheduler_offset == b->scheduler_offset &&
+           a->id_offset == b->id_offset &&
+           (!a->poll_bytes || !b->poll_bytes || a->poll_bytes == b->poll_bytes);
+}
+
+/* The program's task of the same shape as a rebuild's, where there is exactly one. */
+static const struct plan_task *only_of_shape(const struct plan *program,
+                                             const struct plan_task *task)
+{
+    const struct plan_task *found = NULL;
+    for (uint32_t i = 0; i < program->nr_tasks; i++) {
+        if (!program->tasks[i].vtable_addr || !same_shape(&program->tasks[i], task))
+            continue;
+        if (found)
+            return NULL;
+        found = &program->tasks[i];
+    }
+    return found;
+}
+
+/* A rebuild's vtables lie elsewhere: take the program's addresses, where it is clear which. */
+static void retarget_tasks(struct plan_builder *builder, const struct plan *program)
+{
+    const size_t nr = builder->tables[PLAN_TASKS].nr;
+    uint64_t *addresses = memory_alloc((2 * nr + 1) * sizeof(*addresses));
+    unsigned unknown = 0;
+    for (uint32_t i = 1; i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        const struct plan_task *found = only_of_shape(program, task);
+        for (uint32_t other = 1; found && other <= nr; other++)
+            if (other != i && same_shape(plan_builder_row(builder, PLAN_TASKS, other), task))
+                found = NULL;
+        addresses[2 * i - 2] = found ? found->vtable_addr : 0;
+        addresses[2 * i - 1] = found ? found->poll_addr : 0;
+        unknown += !found;
+    }
+    for (uint32_t i = 1; i <= nr; i++) {
+        struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        task->vtable_addr = addresses[2 * i - 2];
+        task->poll_addr = addresses[2 * i - 1];
+    }
+    free(addresses);
+    if (unknown)
+        plan_builder_note(builder, "the addresses of %u task kinds are unknown: others of the "
+                                   "program have the same shape", unknown);
+}
+
 static void compile(struct compiler *compiler)
 {
     say(compiler, "finding debug info");
@@ -233,6 +290,8 @@ static void compile(struct compiler *compiler)
     index_build(&compiler->index, &compiler->source.dwarf);
     say(compiler, "laying out types");
     compile_types(compiler);
+    if (compiler->program)
+        retarget_tasks(&compiler->builder, compiler->program);
     add_vtables(compiler);
     impl_names_add(&compiler->builder, &compiler->index);
     decide_detail(compiler);
@@ -249,12 +308,19 @@ static void compiler_deinit(struct compiler *compiler)
     arena_deinit(&compiler->arena);
 }
 
-/* The plan of one file, as a block of bytes. */
+/*
+ * The plan of one file, as a block of bytes.  `debug_path` (may be NULL) is a debug file of the
+ * same build; `program` (may be NULL) the plan of the program of which `path` is a rebuild.
+ */
 static bool compile_file(const struct plan_request *request, const char *path,
-                         const uint8_t key[16], struct loaded_plan *loaded, struct error *err)
+                         const char *debug_path, const struct plan *program,
+                         struct loaded_plan *loaded, struct error *err)
 {
-    struct compiler compiler = {.request = request};
-    if (!debug_source_open(&compiler.source, path, err))
+    struct compiler compiler = {
+        .request = request, .program = program, .program_path = request->path};
+    uint8_t key[16] = {0};
+    plan_cache_key(request, key);
+    if (!debug_source_open(&compiler.source, path, debug_path, err))
         return false;
     if (compiler.source.program->type == ET_REL) {
         debug_source_close(&compiler.source);
@@ -275,19 +341,24 @@ static bool compile_file(const struct plan_request *request, const char *path,
     return true;
 }
 
-/* Layouts from a rebuild: its plan is the answer, if the two programs agree. */
-static bool compile_with_symbols(const struct plan_request *request, const uint8_t key[16],
-                                 struct loaded_plan *loaded, struct error *err)
+/*
+ * Layouts from elsewhere: from a debug file of the same build, or from a rebuild whose plan becomes
+ * the answer, if the two programs agree.
+ */
+static bool compile_with_symbols(const struct plan_request *request, struct loaded_plan *loaded,
+                                 struct error *err)
 {
-    struct loaded_plan program = {0};
-    if (!compile_file(request, request->path, key, &program, err))
+    struct loaded_plan program = {0}, rebuild = {0};
+    if (!compile_file(request, request->path, NULL, NULL, &program, err))
         return false;
-    bool ok = compile_file(request, request->symbols_path, key, loaded, err);
-    if (ok && !symbols_check(&program.plan, request->path, &loaded->plan, request->symbols_path,
-                             err)) {
-        free(loaded->bytes);
-        ok = false;
-    }
+    bool ok = compile_file(request, request->symbols_path, NULL, NULL, &rebuild, err) &&
+              symbols_check(&program.plan, request->path, &rebuild.plan, request->symbols_path,
+                            err);
+    if (ok && symbols_same_build(&program.plan, &rebuild.plan))
+        ok = compile_file(request, request->path, request->symbols_path, NULL, loaded, err);
+    else if (ok)
+        ok = compile_file(request, request->symbols_path, NULL, &program.plan, loaded, err);
+    free(rebuild.bytes);
     free(program.bytes);
     return ok;
 }
@@ -305,8 +376,8 @@ bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, s
         return true;
     bool cacheable = request->use_cache && plan_cache_key(request, key);
     bool ok = request->symbols_path
-                  ? compile_with_symbols(request, key, loaded, err)
-                  : compile_file(request, request->path, key, loaded, err);
+                  ? compile_with_symbols(request, loaded, err)
+                  : compile_file(request, request->path, NULL, NULL, loaded, err);
     if (!ok) {
         *loaded = (struct loaded_plan){0};
         return false;

@@ -83,18 +83,22 @@ static bool compare_shapes(const struct task_shapes *program, const char *progra
     return true;
 }
 
+bool symbols_same_build(const struct plan *program, const struct plan *symbols)
+{
+    const char *id = plan_string(program, program->facts->build_id);
+    return *id && strcmp(id, plan_string(symbols, symbols->facts->build_id)) == 0;
+}
+
 bool symbols_check(const struct plan *program, const char *program_path,
                    const struct plan *symbols, const char *symbols_path, struct error *err)
 {
-    const char *a_id = plan_string(program, program->facts->build_id);
-    const char *b_id = plan_string(symbols, symbols->facts->build_id);
     if (symbols->facts->detail != PLAN_DETAIL_FULL)
         return error_set(err, ERROR_INPUT, "%s: has no type layouts either: %s", symbols_path,
                          plan_string(symbols, symbols->facts->detail_reason));
     if (program->facts->machine != symbols->facts->machine)
         return error_set(err, ERROR_INPUT, "%s: is for another machine than %s; %s", symbols_path,
                          program_path, remedy);
-    if (*a_id && strcmp(a_id, b_id) == 0)
+    if (symbols_same_build(program, symbols))
         return true;
     bool with_code = has_code(program) && has_code(symbols);
     struct task_shapes a = shapes_of(program, with_code), b = shapes_of(symbols, with_code);

@@ -9,6 +9,9 @@
 #include "base/error.h"
 #include "plan/plan.h"
 
+/* Both have a build id, and it is one. */
+bool symbols_same_build(const struct plan *program, const struct plan *symbols);
+
 /* ERROR_INPUT with the first difference when they do not agree, or nothing can be compared. */
 bool symbols_check(const struct plan *program, const char *program_path,
                    const struct plan *symbols, const char *symbols_path, struct error *err);

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
     struct symbolizer symbolizer;
     struct error err;
     uint64_t addr;
-    if (argc != 2 || !debug_source_open(&source, argv[1], &err)) {
+    if (argc != 2 || !debug_source_open(&source, argv[1], NULL, &err)) {
         fprintf(stderr, "symbolize: %s\n", argc == 2 ? err.message : "PROGRAM < ADDRESSES");
         return 2;
     }

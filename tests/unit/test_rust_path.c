@@ -32,17 +32,31 @@ static void goes_up_steps(void **state)
     assert_int_equal(rust_path_parent("", 0, 1), 0);
 }
 
-static void folds_turbofish(void **state)
+static void reads_source_forms(void **state)
 {
     (void)state;
-    struct text text;
-    text_init(&text);
-    rust_path_fold_turbofish(&text);
-    text_append_str(&text, "a::<b::<c>>::d::<e>");
-    rust_path_fold_turbofish(&text);
-    assert_string_equal(text_str(&text), "a<b<c>>::d<e>");
-    assert_int_equal(text.length, strlen("a<b<c>>::d<e>"));
-    text_deinit(&text);
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"a::b", "a::b"},
+        {"a::<b::<c>>::d::<e>", "a<b<c>>::d<e>"},
+        {"<a::B as c::D>::e::<f>", "<a::B as c::D>::e<f>"},
+        /* Legacy symbols of an impl in another module. */
+        {"demo::b::<impl demo::a::Handler for demo::a::Svc>::call::{{closure}}",
+         "<demo::a::Svc as demo::a::Handler>::call::{{closure}}"},
+        {"core::str::<impl str>::trim", "str::trim"},
+        {"a::<impl T<fn(u8) for b> for c>::d", "<c as T<fn(u8) for b>>::d"},
+        {"a::<impl ", "a::<impl "},
+        {"::<", "<"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct text text;
+        text_init(&text);
+        text_append_str(&text, rows[i][0]);
+        rust_path_source_form(&text);
+        assert_string_equal(text_str(&text), rows[i][1]);
+        assert_int_equal(text.length, strlen(rows[i][1]));
+        text_deinit(&text);
+    }
 }
 
 static void unwraps_one_pair(void **state)
@@ -83,8 +97,8 @@ static void any_input_is_safe(void **state)
         text_init(&text);
         text_append(&text, path, length);
         rust_path_unwrap(&text);
-        rust_path_fold_turbofish(&text);
-        assert_true(text.length <= length);
+        rust_path_source_form(&text);
+        assert_true(text.length <= length + 8);
         assert_int_equal(strlen(text_str(&text)), text.length);
         text_deinit(&text);
         free(path);
@@ -107,7 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_first_steps), cmocka_unit_test(goes_up_steps),
-        cmocka_unit_test(folds_turbofish),   cmocka_unit_test(unwraps_one_pair),
+        cmocka_unit_test(reads_source_forms), cmocka_unit_test(unwraps_one_pair),
         cmocka_unit_test(any_input_is_safe), cmocka_unit_test(very_long_paths_end),
     };
     return cmocka_run_group_tests_name("rust_path", tests, NULL, NULL);
