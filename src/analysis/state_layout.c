@@ -170,7 +170,8 @@ static void list_suspended(const struct context *context, struct state_layout *s
         }
     }
     for (uint32_t i = 0; context->captures_stay && i < context->upvars.nr; i++)
-        if (!is_moved_argument(context, members, &context->upvars.rows[i]))
+        if (!is_moved_argument(context, members, &context->upvars.rows[i]) &&
+            !earlier_copies(context->upvars, i))
             add_slot(context, state, &context->upvars.rows[i], true);
 }
 
@@ -182,7 +183,10 @@ static void list_slots(const struct context *context, struct state_layout *state
                                (members.nr + context->upvars.nr) * sizeof(*state->slots) + 1);
     if (strcmp(name, "Unresumed") == 0) {
         for (uint32_t i = 0; i < members.nr; i++)
-            add_slot(context, state, &members.rows[i], true);
+            if (earlier_copies(members, i))
+                state->nr_hidden++;
+            else
+                add_slot(context, state, &members.rows[i], true);
     } else if (state_is_suspended(context->plan, state)) {
         list_suspended(context, state, members);
     }

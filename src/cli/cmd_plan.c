@@ -15,7 +15,7 @@ static const struct option long_options[] = {
 static int run(int argc, char **argv)
 {
     struct common_options common = {0};
-    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+    for (int option; (option = command_next_option(&cmd_plan, argc, argv, long_options)) != -1;) {
         if (option == OPTION_HELP) {
             command_help(&cmd_plan, stdout);
             return command_finish();

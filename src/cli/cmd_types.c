@@ -49,7 +49,8 @@ static bool take_number(const char *option, const char *value, uint64_t max, uin
 {
     if (parse_number(value, number) && *number <= max)
         return true;
-    command_usage(&cmd_types, "%s takes a number, not '%s'", option, value);
+    command_usage(&cmd_types, "%s takes a number up to %llu, not '%s'", option,
+                  (unsigned long long)max, value);
     return false;
 }
 
@@ -109,7 +110,7 @@ static int run(int argc, char **argv)
 {
     struct types_options options = {0};
     struct common_options common = {0};
-    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+    for (int option; (option = command_next_option(&cmd_types, argc, argv, long_options)) != -1;) {
         if (option == OPTION_HELP) {
             command_help(&cmd_types, stdout);
             return command_finish();
@@ -134,7 +135,7 @@ const struct command cmd_types = {
     .summary = "every future of a program: its size, and what each await keeps",
     .usage = "BINARY [OPTION ...]",
     .help = "  --json            one JSON document (asyncmem.types/1)\n"
-            "  --min-bytes N     only futures of at least N bytes (K, M, G allowed)\n"
+            "  --min-bytes N     only futures of at least N bytes (K = 1024, M, G allowed)\n"
             "  --match TEXT      only futures whose name or file has TEXT in it, shown whole\n"
             "  --sort KEY        size (default), waste or name\n"
             "  --top N           show the first N, whole\n"

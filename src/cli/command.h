@@ -58,6 +58,10 @@ struct common_options {
 bool common_option_take(struct common_options *options, const struct command *command, int option,
                         const char *value);
 
+/* getopt_long, with errors as one line of ours; -1 at the end. */
+int command_next_option(const struct command *command, int argc, char **argv,
+                        const struct option *options);
+
 /* A number of bytes or rows: digits with an optional K, M or G; false when it is none. */
 bool parse_number(const char *text, uint64_t *number);
 

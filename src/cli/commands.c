@@ -58,10 +58,21 @@ bool common_option_take(struct common_options *options, const struct command *co
             return false;
         }
         return true;
-    default: /* getopt_long has said what is wrong */
-        fprintf(stderr, "asyncmem: see asyncmem %s --help\n", command->name);
+    default: /* command_next_option has said what is wrong */
         return false;
     }
+}
+
+int command_next_option(const struct command *command, int argc, char **argv,
+                        const struct option *options)
+{
+    opterr = 0; /* our own line, with the remedy */
+    int option = getopt_long(argc, argv, ":h", options, NULL);
+    if (option == ':')
+        command_usage(command, "%s needs a value", argv[optind - 1]);
+    else if (option == '?')
+        command_usage(command, "no option '%s'", argv[optind - 1]);
+    return option;
 }
 
 bool parse_number(const char *text, uint64_t *number)
@@ -71,7 +82,10 @@ bool parse_number(const char *text, uint64_t *number)
         return false;
     errno = 0;
     uintmax_t value = strtoumax(text, &end, 10);
-    unsigned shift = *end == 'K' || *end == 'k' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    unsigned shift = *end == 'K' || *end == 'k'   ? 10
+                     : *end == 'M' || *end == 'm' ? 20
+                     : *end == 'G' || *end == 'g' ? 30
+                                                  : 0;
     end += shift != 0;
     if (errno || *end || value > (UINT64_MAX >> shift))
         return false;

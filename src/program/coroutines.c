@@ -335,8 +335,6 @@ static uint32_t line_by_calls(const struct placing *placing, uint32_t v, const c
                     : macro_calls(file_path(placing, placing->future->file), macro,
                                   placing->future->line, placing->last_line, placing->built_ns,
                                   lines, MAX_CALLS);
-    if (nr == 1)
-        return lines[0];
     return nr == nr_awaits ? lines[rank] : 0;
 }
 

@@ -154,6 +154,67 @@ static void find_displays(struct mentions *mentions, const struct program_index 
     text_deinit(&display);
 }
 
+/* --- impls without a symbol: by the type of `self` -------------------------------------------------- */
+
+/* "core::pin::Pin<&mut demo::Conn>" gives "demo::Conn": what `self` points to, without arguments. */
+static bool self_type(const char *name, struct text *type)
+{
+    static const char *const wrappers[] = {"&mut ", "&", "core::pin::Pin<", "alloc::boxed::Box<",
+                                           "alloc::sync::Arc<", "alloc::rc::Rc<"};
+    for (size_t i = 0; i < sizeof(wrappers) / sizeof(*wrappers); i++)
+        if (str_starts_with(name, wrappers[i])) {
+            name += strlen(wrappers[i]);
+            i = (size_t)-1; /* again from the first */
+        }
+    size_t length = strcspn(name, "<>, ");
+    text_append(type, name, length);
+    return length && strstr(text_str(type), "::") && !strchr(text_str(type), '{');
+}
+
+static const struct plan_member *member_self(const struct plan_builder *builder,
+                                             const struct plan_future *future)
+{
+    const struct plan_table *types = &builder->tables[PLAN_TYPES];
+    const struct plan_type *rows = (const struct plan_type *)types->rows;
+    const struct plan_variant *variants =
+        (const struct plan_variant *)builder->tables[PLAN_VARIANTS].rows;
+    const struct plan_member *members =
+        (const struct plan_member *)builder->tables[PLAN_MEMBERS].rows;
+    if (!future->type.v || !rows[future->type.v - 1].nr_variants)
+        return NULL;
+    plan_type_id payload = variants[rows[future->type.v - 1].first_variant - 1].payload;
+    const struct plan_type *type = payload.v ? &rows[payload.v - 1] : NULL;
+    for (uint32_t m = 0; type && m < type->nr_members; m++) {
+        const struct plan_member *member = &members[type->first_member - 1 + m];
+        if (member->type.v && strcmp(plan_builder_text(builder, member->name), "self") == 0)
+            return member;
+    }
+    return NULL;
+}
+
+/* An async fn of an impl that no symbol names: Type::method is what the source could write too. */
+static void name_by_self(struct mentions *mentions, const struct plan_builder *builder,
+                         const struct plan_future *future)
+{
+    const char *path = plan_builder_text(builder, future->path), *end = NULL;
+    for (const char *at = path; (at = strstr(at, "{impl#")); at = end)
+        if (!(end = strchr(at, '}')))
+            return;
+    const struct plan_member *self = end ? member_self(builder, future) : NULL;
+    const uint32_t *row =
+        self ? map_find(&mentions->by_hash, hash_path(path, (size_t)(end + 1 - path))) : NULL;
+    if (!row || future->kind != PLAN_FUTURE_FN)
+        return;
+    struct mention *mention = &mentions->rows[*row - 1];
+    const struct plan_type *types = (const struct plan_type *)builder->tables[PLAN_TYPES].rows;
+    struct text type;
+    text_init(&type);
+    bool known = self_type(plan_builder_text(builder, types[self->type.v - 1].name), &type);
+    if (known && !mention->is_ambiguous && !mention->display.length)
+        text_append_str(&mention->display, text_str(&type));
+    text_deinit(&type);
+}
+
 void impl_names_add(struct plan_builder *builder, const struct program_index *index)
 {
     struct mentions mentions = {0};
@@ -164,6 +225,9 @@ void impl_names_add(struct plan_builder *builder, const struct program_index *in
         at += strlen(string) + 1;
     }
     find_displays(&mentions, index);
+    const struct plan_table *futures = &builder->tables[PLAN_FUTURES];
+    for (size_t i = 0; i < futures->nr; i++)
+        name_by_self(&mentions, builder, (const struct plan_future *)futures->rows + i);
     for (size_t i = 0; i < mentions.nr; i++) {
         struct mention *mention = &mentions.rows[i];
         char *path = strndup(mention->path, mention->length);

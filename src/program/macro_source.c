@@ -212,6 +212,16 @@ static bool open_source(const char *path, int64_t built_ns, struct file *file,
     return true;
 }
 
+/* Is the word on that line?  A source that was edited since the build seldom has it there. */
+static bool line_has(struct lexer lexer, uint32_t line, const char *word)
+{
+    for (; lexer.at < lexer.end && lexer.line < line; lexer.at++)
+        lexer.line += *lexer.at == '\n';
+    const char *end = memchr(lexer.at, '\n', (size_t)(lexer.end - lexer.at));
+    size_t length = (size_t)((end ? end : lexer.end) - lexer.at);
+    return memmem(lexer.at, length, word, strlen(word)) != NULL;
+}
+
 enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
                                 struct text *name)
 {
@@ -220,8 +230,9 @@ enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_n
     enum macro_answer answer = MACRO_UNKNOWN;
     if (open_source(path, built_ns, &file, &lexer)) {
         struct macro_definition macro = find_definition(lexer, line);
-        answer = macro.length ? MACRO_FOUND : MACRO_NONE;
-        if (macro.length)
+        if (line_has(lexer, line, "await"))
+            answer = macro.length ? MACRO_FOUND : MACRO_NONE;
+        if (answer == MACRO_FOUND)
             text_printf(name, "%.*s!", (int)macro.length, macro.name);
         file_close(&file);
     }
@@ -235,28 +246,84 @@ enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_n
     return answer;
 }
 
+/* Is "name!" called by a macro of the file? Then its calls are not all in the text of functions. */
+static bool is_called_by_macros(struct lexer lexer, const char *name)
+{
+    struct macro_definition macro = {0};
+    size_t length = strlen(name) - 1;
+    int depth = 0;
+    while (lexer.at < lexer.end) {
+        const char *word;
+        if (skip_no_code(&lexer))
+            continue;
+        char c = *lexer.at;
+        if (is_word(c)) {
+            size_t word_length = take_word(&lexer, &word);
+            if (macro.length && word_length == length && memcmp(word, name, length) == 0 &&
+                lexer.at < lexer.end && *lexer.at == '!')
+                return true;
+            if (word_length == 11 && memcmp(word, "macro_rules", 11) == 0 && !macro.length)
+                begin_macro(&lexer, &macro, depth);
+            continue;
+        }
+        if (c == '{' || c == '(' || c == '[')
+            depth++;
+        if ((c == '}' || c == ')' || c == ']') && --depth == macro.depth)
+            macro.length = 0;
+        step(&lexer);
+    }
+    return false;
+}
+
+/* What has been seen of one function's text. */
+struct calls {
+    uint32_t *lines;
+    size_t nr, max;
+    unsigned nr_asyncs; /* words `async`: one is the function's own */
+    int depth;          /* of brackets */
+    int call_depth;     /* of the call that is open; 0: none */
+    bool is_nested;     /* a call in another's arguments: it awaits first */
+};
+
+static void see_word(struct calls *calls, const struct lexer *lexer, const char *word,
+                     size_t length, const char *name, uint32_t line)
+{
+    calls->nr_asyncs += length == 5 && memcmp(word, "async", 5) == 0;
+    if (length + 1 != strlen(name) || memcmp(word, name, length) != 0 ||
+        lexer->at >= lexer->end || *lexer->at != '!' || calls->nr == calls->max)
+        return;
+    calls->is_nested |= calls->call_depth != 0;
+    calls->call_depth = calls->depth + 1;
+    calls->lines[calls->nr++] = line;
+}
+
 size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,
                    int64_t built_ns, uint32_t *lines, size_t max)
 {
     struct file file;
     struct lexer lexer;
-    size_t nr = 0, length = strlen(name); /* with its "!" */
+    struct calls calls = {.lines = lines, .max = max};
     if (!open_source(path, built_ns, &file, &lexer))
         return 0;
-    while (lexer.at < lexer.end && lexer.line <= last && nr < max) {
+    bool is_plain = line_has(lexer, first, "async") && !is_called_by_macros(lexer, name);
+    while (is_plain && lexer.at < lexer.end && lexer.line <= last) {
         const char *word;
+        uint32_t line = lexer.line;
         if (skip_no_code(&lexer))
             continue;
-        if (!is_word(*lexer.at)) {
-            step(&lexer);
+        char c = *lexer.at;
+        if (is_word(c)) {
+            size_t length = take_word(&lexer, &word);
+            if (line >= first)
+                see_word(&calls, &lexer, word, length, name, line);
             continue;
         }
-        uint32_t line = lexer.line;
-        size_t word_length = take_word(&lexer, &word);
-        if (line >= first && word_length + 1 == length && lexer.at < lexer.end &&
-            *lexer.at == '!' && memcmp(word, name, word_length) == 0)
-            lines[nr++] = line;
+        if (c == '{' || c == '(' || c == '[')
+            calls.depth++;
+        if ((c == '}' || c == ')' || c == ']') && --calls.depth + 1 == calls.call_depth)
+            calls.call_depth = 0;
+        step(&lexer);
     }
     file_close(&file);
-    return nr;
+    return is_plain && calls.nr_asyncs == 1 && !calls.is_nested ? calls.nr : 0;
 }

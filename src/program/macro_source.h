@@ -22,6 +22,10 @@ enum macro_answer {
 enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
                                 struct text *name);
 
-/* The lines first..last of the file on which "name!" is called, at most `max`; returns how many. */
+/*
+ * The lines first..last of the file, those of one async function, on which "name!" is called, at
+ * most `max`; returns how many.  0 where the text does not prove that these are the function's
+ * calls in the order of its awaits: calls inside calls, inner async blocks, macros that call it.
+ */
 size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t last,
                    int64_t built_ns, uint32_t *lines, size_t max);

@@ -45,7 +45,17 @@ static void append_number(struct text *out, uint64_t number)
     display_number(number, out);
 }
 
-/* "src/conn.rs:88": a path's last two steps, or all of it with --full-names. */
+static const char *last_steps(const char *path, unsigned nr)
+{
+    unsigned slashes = 0;
+    const char *at = path + strlen(path);
+    for (; at > path; at--)
+        if (at[-1] == '/' && ++slashes == nr)
+            break;
+    return at;
+}
+
+/* "server/src/conn.rs:88": the end of a path, or all of it with --full-names. */
 static void append_place(const struct writer *writer, const char *file, uint32_t line,
                          struct text *out)
 {
@@ -55,10 +65,9 @@ static void append_place(const struct writer *writer, const char *file, uint32_t
     }
     const char *shown = file;
     if (!writer->report->options->full_names) {
-        unsigned slashes = 0;
-        for (shown = file + strlen(file); shown > file; shown--)
-            if (shown[-1] == '/' && ++slashes == 2)
-                break;
+        shown = last_steps(file, 2);
+        if (strncmp(shown, "src/", 4) == 0)
+            shown = last_steps(file, 3); /* whose src? */
     }
     display_escape(shown, out);
     if (line)
@@ -143,8 +152,8 @@ static void append_split(const struct state_layout *state, struct text *out)
     } parts[] = {
         {state->slot_bytes, "slots"},
         {state->awaited_bytes, "awaited"},
-        {state->dead_upvar_bytes, "dead upvars"},
-        {state->other_states_bytes, "other states"},
+        {state->dead_upvar_bytes, "dead args"},
+        {state->other_states_bytes, "other"},
         {state->unexplained_bytes, "unexplained"},
     };
     bool any = false;
@@ -168,6 +177,33 @@ static void put_cut(const struct writer *writer, struct text *line)
     put(writer, "\n");
 }
 
+/*
+ * A variable's name as the source has it: rustc calls a borrowed capture _ref__x, a captured field
+ * x__1, and a temporary __3.
+ */
+static void append_variable(const struct state_slot *slot, struct text *out)
+{
+    const char *name = slot->name;
+    bool is_capture = slot->is_upvar && !slot->is_argument;
+    if (is_capture && str_starts_with(name, "_ref__")) {
+        text_append_char(out, '&');
+        name += strlen("_ref__");
+    }
+    const char *field = is_capture ? strstr(name, "__") : NULL;
+    if (field && field > name && field[2]) {
+        struct text whole;
+        text_init(&whole);
+        text_append(&whole, name, (size_t)(field - name));
+        text_printf(&whole, ".%s", field + 2);
+        display_escape(text_str(&whole), out);
+        text_deinit(&whole);
+    } else {
+        display_escape(name, out);
+    }
+    if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9')
+        text_append_str(out, " (temporary)");
+}
+
 static void put_slot(const struct writer *writer, const struct state_slot *slot)
 {
     struct text line, type;
@@ -183,7 +219,7 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot)
     if (writer->whole)
         text_printf(&line, "  @%-6llu", (unsigned long long)slot->offset_bytes);
     text_append_str(&line, "  ");
-    display_escape(slot->name, &line);
+    append_variable(slot, &line);
     text_append_str(&line, !slot->is_upvar      ? ": "
                            : slot->is_argument ? " (argument): "
                                                : " (captured): ");
@@ -215,7 +251,8 @@ static void put_slots(struct writer *writer, const struct state_layout *state)
     writer->hidden_slots += state->nr_slots - put_nr;
 }
 
-static void put_state(struct writer *writer, const struct state_layout *state)
+static void put_state(struct writer *writer, const struct future_type *future,
+                      const struct state_layout *state)
 {
     const struct plan *plan = writer->report->types->plan;
     struct text line, split;
@@ -227,7 +264,9 @@ static void put_state(struct writer *writer, const struct state_layout *state)
         uint32_t number;
         const char *file = state_await_file(plan, state, &number), *macro = state_macro(plan, state);
         text_append_str(&line, " at ");
-        append_place(writer, file, number, &line);
+        /* The future's own line has its folder. */
+        const char *base = file && file == future->file ? last_steps(file, 1) : file;
+        append_place(writer, base, number, &line);
         if (macro) {
             text_append_str(&line, state->await->is_exact ? " in " : " (line of the fn) in ");
             display_escape(macro, &line);
@@ -271,7 +310,7 @@ static void put_brief_states(struct writer *writer, const struct future_layout *
             break;
         below = used_bytes(best);
         last = (uint32_t)(best - layout->states);
-        put_state(writer, best);
+        put_state(writer, layout->future, best);
     }
     writer->hidden_states += nr - put_nr;
 }
@@ -282,7 +321,7 @@ static void put_whole_states(struct writer *writer, const struct future_layout *
     for (uint32_t i = 0; i < layout->nr_states; i++) {
         const struct state_layout *state = &layout->states[i];
         if (state->nr_slots || state_is_suspended(writer->report->types->plan, state))
-            put_state(writer, state);
+            put_state(writer, layout->future, state);
     }
 }
 
@@ -386,11 +425,15 @@ static void put_totals(const struct writer *writer)
     struct text line;
     text_init(&line);
     append_number(&line, report->nr_layouts);
-    text_printf(&line, " future type%s", report->nr_layouts == 1 ? "" : "s");
+    if (report->nr_layouts < report->types->nr) {
+        text_append_str(&line, " of ");
+        append_number(&line, report->types->nr);
+    }
+    text_printf(&line, " future type%s", report->types->nr == 1 ? "" : "s");
     if (report->nr_sized) {
         text_append_str(&line, ", total ");
         append_number(&line, report->total_bytes);
-        text_append_str(&line, " B, mean ");
+        text_append_str(&line, " B (nested ones again), mean ");
         append_number(&line, (report->total_bytes + report->nr_sized / 2) / report->nr_sized);
         text_append_str(&line, " B, largest ");
         append_number(&line, report->largest_bytes);
@@ -461,9 +504,13 @@ static void put_opening(const struct writer *writer)
     else if (!report->types->nr)
         text_printf(&line, ": no futures: no async fn, block or closure is in its debug info");
     else if (!report->nr_layouts)
-        text_printf(&line, ": none of its %zu future types is selected", report->types->nr);
+        text_printf(&line, ": none of its %zu future types is selected by %s", report->types->nr,
+                    report->options->match ? "--match" : "--min-bytes");
+    else if (report->nr_layouts < report->types->nr)
+        text_printf(&line, ": %zu of %zu future types", report->nr_layouts, report->types->nr);
     else
-        text_printf(&line, ": %zu future types", report->types->nr);
+        text_printf(&line, ": %zu future type%s", report->types->nr,
+                    report->types->nr == 1 ? "" : "s");
     put_cut(writer, &line);
     text_deinit(&line);
     if (*reason)
@@ -493,9 +540,9 @@ static void put_left_out(const struct writer *writer, size_t shown)
     if (writer->hidden_slots)
         text_printf(&line, "%s %zu variable%s", futures || writer->hidden_states ? "," : "",
                     writer->hidden_slots, writer->hidden_slots == 1 ? "" : "s");
-    text_append_str(&line, "; see --match TEXT, --top N, --all");
     display_dim(writer->display, true);
     put_cut(writer, &line);
+    put(writer, "More: --match TEXT, --top N or --all show futures whole.\n");
     display_dim(writer->display, false);
     text_deinit(&line);
 }
