@@ -9,7 +9,7 @@ BUILD := build
 .PHONY: all demo test matrix bench install clean readme format
 
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet
+	@ninja -C $(BUILD) --quiet product
 
 $(BUILD)/build.ninja:
 	@command -v meson >/dev/null || { echo "meson is missing: run tools/setup build" >&2; exit 1; }
@@ -41,7 +41,7 @@ bench:
 	@python3 bench/bench.py
 
 install: all
-	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet --no-rebuild
 
 # Makes README's outputs anew from real runs; a test compares them.
 readme:

@@ -68,7 +68,15 @@ def meson_suite(tally, name, build, limit_s, *arguments):
     tally.add(name, good, bad, time.monotonic() - began)
 
 
+def has_unit_tests(build):
+    listing = subprocess.run(["meson", "introspect", "--tests", build], capture_output=True, text=True)
+    return any("unit" in suite for test in json.loads(listing.stdout or "[]") for suite in test["suite"])
+
+
 def setup_builds(tally):
+    if not has_unit_tests(BUILD):  # configured before cmocka was there
+        step(tally, "configure again", ["meson", "setup", "--reconfigure", BUILD], 120)
+        tally.add("unit tests are configured", has_unit_tests(BUILD), not has_unit_tests(BUILD), 0)
     step(tally, "build", ["ninja", "-C", BUILD], 600)
     if not (ASAN / "build.ninja").exists():
         step(tally, "configure with sanitizers",

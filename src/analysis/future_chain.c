@@ -53,24 +53,45 @@ static bool is_plain(const struct future_chains *chains, plan_type_id type)
     return size_of(chains->plan, type.v) / 2 > inside || !inside;
 }
 
-/* The member of any state that holds `wanted`, or, with 0, the biggest plain one. */
-static const struct plan_member *find_slot(const struct future_chains *chains,
-                                           const struct plan_type *type, uint32_t wanted)
+/* All members of all states, one after the other. */
+struct slots {
+    const struct plan *plan;
+    const struct plan_type *type;
+    uint32_t variant, member;
+};
+
+static const struct plan_member *next_slot(struct slots *slots)
 {
-    const struct plan *plan = chains->plan;
-    const struct plan_variant *variants = plan_variants(plan, type);
-    const struct plan_member *best = NULL;
-    for (uint32_t v = 0; v < type->nr_variants; v++) {
-        const struct plan_type *payload = plan_type(plan, variants[v].payload);
-        const struct plan_member *members = payload ? plan_members(plan, payload) : NULL;
-        for (uint32_t m = 0; payload && m < payload->nr_members; m++) {
-            if (wanted && coroutine_in(chains, members[m].type) == wanted)
-                return &members[m];
-            if (!wanted && is_plain(chains, members[m].type) &&
-                (!best || size_of(plan, members[m].type.v) > size_of(plan, best->type.v)))
-                best = &members[m];
-        }
+    const struct plan_variant *variants = plan_variants(slots->plan, slots->type);
+    for (; slots->variant < slots->type->nr_variants; slots->variant++, slots->member = 0) {
+        const struct plan_type *payload = plan_type(slots->plan, variants[slots->variant].payload);
+        if (payload && slots->member < payload->nr_members)
+            return &plan_members(slots->plan, payload)[slots->member++];
     }
+    return NULL;
+}
+
+/* The first member that is or holds the future. */
+static const struct plan_member *slot_of_future(const struct future_chains *chains,
+                                                const struct plan_type *type, uint32_t future)
+{
+    struct slots slots = {.plan = chains->plan, .type = type};
+    const struct plan_member *member;
+    while ((member = next_slot(&slots)))
+        if (coroutine_in(chains, member->type) == future)
+            return member;
+    return NULL;
+}
+
+static const struct plan_member *biggest_plain_slot(const struct future_chains *chains,
+                                                    const struct plan_type *type)
+{
+    struct slots slots = {.plan = chains->plan, .type = type};
+    const struct plan_member *best = NULL, *member;
+    while ((member = next_slot(&slots)))
+        if (is_plain(chains, member->type) &&
+            (!best || size_of(chains->plan, member->type.v) > size_of(chains->plan, best->type.v)))
+            best = member;
     return best;
 }
 
@@ -83,8 +104,8 @@ struct chain_link *future_chain(const struct future_chains *chains, plan_type_id
     while (type.v && *nr + 1 < MAX_LINKS) {
         const struct plan_type *whole = plan_type(plan, type);
         plan_type_id next = {chains->biggest[type.v]};
-        const struct plan_member *plain = find_slot(chains, whole, 0);
-        const struct plan_member *slot = next.v ? find_slot(chains, whole, next.v) : NULL;
+        const struct plan_member *plain = biggest_plain_slot(chains, whole);
+        const struct plan_member *slot = next.v ? slot_of_future(chains, whole, next.v) : NULL;
         uint64_t plain_bytes = plain ? size_of(plan, plain->type.v) : 0;
         /* A plain variable bigger than the biggest future inside explains more. */
         if (!slot || plain_bytes > size_of(plan, next.v)) {

@@ -34,12 +34,6 @@ static void fill_row(struct future_types *types, uint32_t i, struct text *name)
         .size_bytes = type ? type->size_bytes : 0,
         .align_bytes = type ? type->align_bytes : 0,
     };
-    if (!type)
-        return;
-    types->nr_sized++;
-    types->total_bytes += type->size_bytes;
-    if (type->size_bytes > types->largest_bytes)
-        types->largest_bytes = type->size_bytes;
 }
 
 void future_types_init(struct future_types *types, const struct plan *plan)

@@ -25,8 +25,6 @@ struct future_types {
     const struct plan *plan;
     struct future_type *rows;
     size_t nr;
-    size_t nr_sized; /* rows with a known size; they come first */
-    uint64_t total_bytes, largest_bytes;
     uint32_t *row_of_type; /* by type id: row + 1 of the future it is, or 0 */
 };
 

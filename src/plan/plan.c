@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const uint32_t row_bytes[NR_PLAN_SECTIONS] = {
+const uint32_t plan_row_bytes[NR_PLAN_SECTIONS] = {
     [PLAN_STRINGS] = 1,
     [PLAN_FACTS] = sizeof(struct plan_facts),
     [PLAN_FILES] = sizeof(struct plan_file),
@@ -101,7 +101,8 @@ static bool futures_ok(const struct plan *plan)
         const struct plan_task *task = &plan->tasks[i];
         if (!str_ok(plan, task->future) || !str_ok(plan, task->scheduler) ||
             task->cell.v > plan->nr_types ||
-            task->future_id.v > plan->nr_futures || task->name_source >= NR_PLAN_NAME_SOURCES)
+            task->future_id.v > plan->nr_futures || task->name_source >= NR_PLAN_NAME_SOURCES ||
+            task->kind >= NR_PLAN_TASK_KINDS || task->scheduler_kind >= NR_PLAN_SCHEDULERS)
             return false;
     }
     return true;
@@ -124,7 +125,7 @@ static bool sections_ok(const struct plan_header *header, uint64_t size)
 {
     for (int i = 0; i < NR_PLAN_SECTIONS; i++) {
         const struct plan_section *section = &header->sections[i];
-        if (section->row_bytes != row_bytes[i] || section->offset % 8 || section->offset > size ||
+        if (section->row_bytes != plan_row_bytes[i] || section->offset % 8 || section->offset > size ||
             (uint64_t)section->nr_rows * section->row_bytes > size - section->offset)
             return false;
     }

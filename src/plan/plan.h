@@ -6,9 +6,9 @@
  * this folder).
  *
  * A plan is one block of bytes: a header, then sections, each an array of fixed rows.  Rows refer
- * to each other by id: position + 1, 0 meaning none.  plan_view_open checks everything once
- * (bounds, ids, string ends), so that the accessors below need no checks and a corrupt or hostile
- * cache file can do no harm.  All integers little-endian.  docs/PLAN.md describes the format.
+ * to each other by id: position + 1, 0 meaning none.  plan_open checks bounds, ids, enums and
+ * string ends once, so that the accessors below need no checks and a corrupt or hostile cache
+ * file can do no harm; the checksum is the cache's business (program/plan_cache.c).  All integers little-endian.  docs/PLAN.md describes the format.
  */
 #pragma once
 
@@ -118,6 +118,23 @@ struct plan_await {
     uint32_t is_exact; /* 0: the line is that of the function, the await is somewhere in it */
 };
 
+enum plan_task_kind {
+    PLAN_TASK_UNKNOWN,
+    PLAN_TASK_ASYNC,    /* a spawned future */
+    PLAN_TASK_BLOCKING, /* spawn_blocking */
+    PLAN_TASK_WORKER,   /* the loop of a runtime's own thread */
+    NR_PLAN_TASK_KINDS,
+};
+
+enum plan_scheduler {
+    PLAN_SCHEDULER_UNKNOWN,
+    PLAN_SCHEDULER_MULTI_THREAD,
+    PLAN_SCHEDULER_CURRENT_THREAD,
+    PLAN_SCHEDULER_LOCAL,
+    PLAN_SCHEDULER_BLOCKING, /* the pool of blocking threads */
+    NR_PLAN_SCHEDULERS,
+};
+
 enum plan_name_source {
     PLAN_NAME_NONE,      /* by structure only */
     PLAN_NAME_DWARF,     /* debug info names its types */
@@ -137,7 +154,9 @@ struct plan_task {
     uint32_t trailer_offset, scheduler_offset, id_offset; /* in the cell, bytes */
     uint32_t name_source; /* enum plan_name_source */
     uint32_t poll_bytes;  /* length of the poll function's code; 0: unknown (stripped) */
-    uint32_t reserved;
+    uint8_t kind;         /* enum plan_task_kind */
+    uint8_t scheduler_kind; /* enum plan_scheduler */
+    uint16_t reserved;
 };
 
 /* A vtable of a trait object and the type behind it. */
@@ -242,6 +261,9 @@ struct plan {
     const struct plan_note *notes;
     uint32_t nr_notes;
 };
+
+/* Length of a row of each section. */
+extern const uint32_t plan_row_bytes[NR_PLAN_SECTIONS];
 
 /*
  * Checks `size` bytes (8-byte aligned) and fills *plan.  On false *problem is a short constant

@@ -8,22 +8,6 @@
 
 #include "base/text.h"
 
-static const uint32_t table_row_bytes[NR_PLAN_SECTIONS] = {
-    [PLAN_STRINGS] = 1,
-    [PLAN_FACTS] = sizeof(struct plan_facts),
-    [PLAN_FILES] = sizeof(struct plan_file),
-    [PLAN_TYPES] = sizeof(struct plan_type),
-    [PLAN_MEMBERS] = sizeof(struct plan_member),
-    [PLAN_VARIANTS] = sizeof(struct plan_variant),
-    [PLAN_FUTURES] = sizeof(struct plan_future),
-    [PLAN_AWAITS] = sizeof(struct plan_await),
-    [PLAN_TASKS] = sizeof(struct plan_task),
-    [PLAN_VTABLES] = sizeof(struct plan_vtable),
-    [PLAN_IMPLS] = sizeof(struct plan_impl),
-    [PLAN_SOURCES] = sizeof(struct plan_source),
-    [PLAN_NOTES] = sizeof(struct plan_note),
-};
-
 static void *table_grow(struct plan_table *table, size_t nr)
 {
     table->rows = array_reserve(table->rows, &table->capacity, table->nr + nr, table->row_bytes);
@@ -36,7 +20,7 @@ void plan_builder_init(struct plan_builder *builder)
 {
     *builder = (struct plan_builder){0};
     for (int i = 0; i < NR_PLAN_SECTIONS; i++)
-        builder->tables[i].row_bytes = table_row_bytes[i];
+        builder->tables[i].row_bytes = plan_row_bytes[i];
     *(char *)table_grow(&builder->tables[PLAN_STRINGS], 1) = 0;
 }
 

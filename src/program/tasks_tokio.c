@@ -298,6 +298,31 @@ static bool names_from_slots(const struct naming *naming, const struct task_vtab
     return future->length > 0;
 }
 
+/* Blocking calls run as tasks whose T is a BlockingTask; the loop of a worker thread is one. */
+static void set_kinds(struct plan_task *task, const char *future, const char *scheduler)
+{
+    static const struct {
+        const char *part;
+        enum plan_scheduler kind;
+    } schedulers[] = {
+        {"scheduler::multi_thread", PLAN_SCHEDULER_MULTI_THREAD},
+        {"thread_pool", PLAN_SCHEDULER_MULTI_THREAD},
+        {"scheduler::current_thread", PLAN_SCHEDULER_CURRENT_THREAD},
+        {"task::local::Shared", PLAN_SCHEDULER_LOCAL},
+        {"BlockingSchedule", PLAN_SCHEDULER_BLOCKING},
+        {"NoopSchedule", PLAN_SCHEDULER_BLOCKING},
+    };
+    if (*future)
+        task->kind = !strstr(future, "::blocking::task::BlockingTask<") ? PLAN_TASK_ASYNC
+                     : strstr(future, "::worker::")                     ? PLAN_TASK_WORKER
+                                                                        : PLAN_TASK_BLOCKING;
+    for (size_t i = 0; i < sizeof(schedulers) / sizeof(*schedulers); i++)
+        if (strstr(scheduler, schedulers[i].part)) {
+            task->scheduler_kind = schedulers[i].kind;
+            return;
+        }
+}
+
 static void name_task(struct naming *naming, const struct task_vtable *vtable,
                       struct plan_task *task)
 {
@@ -316,6 +341,7 @@ static void name_task(struct naming *naming, const struct task_vtable *vtable,
     }
     task->future = plan_builder_string(builder, text_str(&future));
     task->scheduler = plan_builder_string(builder, text_str(&scheduler));
+    set_kinds(task, text_str(&future), text_str(&scheduler));
     text_deinit(&future);
     text_deinit(&scheduler);
 }
@@ -342,6 +368,7 @@ static void clear_doubtful_names(struct plan_builder *builder)
         struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
         if (doubtful[i]) {
             task->future = task->scheduler = (plan_str){0};
+            task->kind = task->scheduler_kind = 0;
             task->name_source = PLAN_NAME_NONE;
         }
     }
@@ -371,6 +398,7 @@ static void add_symbol_tasks(struct naming *naming)
                 .scheduler = plan_builder_string(builder, text_str(&scheduler)),
                 .name_source = PLAN_NAME_DROP_GLUE,
             };
+            set_kinds(&task, text_str(&future), text_str(&scheduler));
             bool is_new;
             map_put(&known, task.future.v, &is_new);
             if (is_new)

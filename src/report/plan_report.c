@@ -8,35 +8,30 @@
 
 static const char *const details[] = {"none", "names", "full"};
 
-const char *plan_task_kind(const struct plan *plan, const struct plan_task *task)
+static const char *kind_name(const struct plan_task *task)
 {
-    const char *future = plan_string(plan, task->future);
-    if (!*future)
-        return NULL;
-    if (!strstr(future, "::blocking::task::BlockingTask<"))
-        return "async";
-    /* The loop of a worker thread runs as a blocking task of the runtime's own. */
-    return strstr(future, "::worker::") ? "worker" : "blocking";
-}
-
-const char *plan_task_scheduler(const struct plan *plan, const struct plan_task *task)
-{
-    static const char *const rows[][2] = {
-        {"scheduler::multi_thread", "multi_thread"},
-        {"thread_pool", "multi_thread"},
-        {"scheduler::current_thread", "current_thread"},
-        {"task::local::Shared", "local"},
-        {"BlockingSchedule", "blocking pool"},
-        {"NoopSchedule", "blocking pool"},
+    static const char *const names[NR_PLAN_TASK_KINDS] = {
+        [PLAN_TASK_ASYNC] = "async",
+        [PLAN_TASK_BLOCKING] = "blocking",
+        [PLAN_TASK_WORKER] = "worker",
     };
-    const char *scheduler = plan_string(plan, task->scheduler);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-        if (strstr(scheduler, rows[i][0]))
-            return rows[i][1];
-    return *scheduler ? scheduler : NULL;
+    return names[task->kind];
 }
 
-const char *plan_name_source(const struct plan_task *task)
+/* NULL where it is unknown; another one's own name. */
+static const char *scheduler_name(const struct plan *plan, const struct plan_task *task)
+{
+    static const char *const names[NR_PLAN_SCHEDULERS] = {
+        [PLAN_SCHEDULER_MULTI_THREAD] = "multi_thread",
+        [PLAN_SCHEDULER_CURRENT_THREAD] = "current_thread",
+        [PLAN_SCHEDULER_LOCAL] = "local",
+        [PLAN_SCHEDULER_BLOCKING] = "blocking pool",
+    };
+    const char *own = plan_string(plan, task->scheduler);
+    return names[task->scheduler_kind] ? names[task->scheduler_kind] : *own ? own : NULL;
+}
+
+static const char *name_source(const struct plan_task *task)
 {
     static const char *const names[NR_PLAN_NAME_SOURCES] = {
         [PLAN_NAME_NONE] = "none",
@@ -67,7 +62,7 @@ static void put_task(const struct display *display, const struct names *names,
                      const struct plan_task *task)
 {
     const struct plan *plan = names->plan;
-    const char *kind = plan_task_kind(plan, task), *scheduler = plan_task_scheduler(plan, task);
+    const char *kind = kind_name(task), *scheduler = scheduler_name(plan, task);
     struct text name, line;
     text_init(&name);
     text_init(&line);
@@ -157,11 +152,11 @@ static json_t *task_json(const struct names *names, const struct plan_task *task
     text_init(&name);
     names_type(names, plan_string(plan, task->future), NAME_PATH, &name);
     json_object_set_new(json, "runtime", json_string("tokio"));
-    json_object_set_new(json, "kind", json_text(plan_task_kind(plan, task)));
-    json_object_set_new(json, "scheduler", json_text(plan_task_scheduler(plan, task)));
+    json_object_set_new(json, "kind", json_text(kind_name(task)));
+    json_object_set_new(json, "scheduler", json_text(scheduler_name(plan, task)));
     json_object_set_new(json, "future", json_text_or_null(text_str(&name)));
     json_object_set_new(json, "full_name", json_text_or_null(plan_string(plan, task->future)));
-    json_object_set_new(json, "named_by", json_text(plan_name_source(task)));
+    json_object_set_new(json, "named_by", json_text(name_source(task)));
     json_object_set_new(json, "vtable_address", found ? json_bytes(task->vtable_addr)
                                                       : json_null());
     json_object_set_new(json, "poll_address", found ? json_bytes(task->poll_addr) : json_null());

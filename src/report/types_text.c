@@ -478,7 +478,7 @@ static void put_names_only(const struct writer *writer)
     }
 }
 
-static void put_wrapped(const struct writer *writer, const char *head, const char *sentence)
+static void put_sentence(const struct writer *writer, const char *head, const char *sentence)
 {
     struct text safe;
     text_init(&safe);
@@ -514,9 +514,9 @@ static void put_opening(const struct writer *writer)
     put_cut(writer, &line);
     text_deinit(&line);
     if (*reason)
-        put_wrapped(writer, "Why: ", reason);
+        put_sentence(writer, "Why: ", reason);
     for (uint32_t i = 0; i < plan->nr_notes; i++)
-        put_wrapped(writer, "Note: ", plan_string(plan, plan->notes[i].text));
+        put_sentence(writer, "Note: ", plan_string(plan, plan->notes[i].text));
     put(writer, "\n");
 }
 
