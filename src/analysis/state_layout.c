@@ -120,6 +120,26 @@ struct context {
     struct arena *arena;
 };
 
+/* A closure's argument is moved into a local of its name, like that of an async fn. */
+static bool is_moved_argument(const struct context *context, struct members members,
+                              const struct plan_member *upvar)
+{
+    const struct plan_member *local = find_name(members, upvar->name);
+    return context->has_arguments && local && local->offset_bytes != upvar->offset_bytes;
+}
+
+/* An upvar of a closure is an argument when some state has it moved. */
+static bool is_argument(const struct context *context, const struct plan_member *upvar)
+{
+    const struct plan_variant *variants = plan_variants(context->plan, context->type);
+    if (!context->captures_stay)
+        return true;
+    for (uint32_t v = 0; context->has_arguments && v < context->type->nr_variants; v++)
+        if (is_moved_argument(context, members_of(context->plan, variants[v].payload), upvar))
+            return true;
+    return false;
+}
+
 static void add_slot(const struct context *context, struct state_layout *state,
                      const struct plan_member *member, bool is_upvar)
 {
@@ -129,16 +149,8 @@ static void add_slot(const struct context *context, struct state_layout *state,
         .offset_bytes = member->offset_bytes,
         .size_bytes = size_of(context->plan, member->type),
         .is_upvar = is_upvar,
-        .is_argument = is_upvar && !context->captures_stay,
+        .is_argument = is_upvar && is_argument(context, member),
     };
-}
-
-/* A closure's argument is moved into a local of its name, like that of an async fn. */
-static bool is_moved_argument(const struct context *context, struct members members,
-                              const struct plan_member *upvar)
-{
-    const struct plan_member *local = find_name(members, upvar->name);
-    return context->has_arguments && local && local->offset_bytes != upvar->offset_bytes;
 }
 
 /*
@@ -259,7 +271,7 @@ static void split_state(const struct context *context, struct state_layout *stat
 static void find_fullest(struct future_layout *layout, uint64_t size)
 {
     uint64_t most = 0;
-    layout->has_waste = true;
+    layout->has_waste = layout->nr_states > 0;
     for (uint32_t i = 0; i < layout->nr_states; i++) {
         const struct state_layout *state = &layout->states[i];
         layout->has_waste &= !state->nr_hidden;
@@ -277,10 +289,11 @@ static bool is_too_large(const struct plan *plan, const struct plan_type *type)
 {
     enum { MAX_COMPARISONS = 1 << 26 };
     const struct plan_variant *variants = plan_variants(plan, type);
-    uint64_t comparisons = 0;
+    uint64_t comparisons = 0, most = 0;
     for (uint32_t i = 0; i < type->nr_variants; i++) {
         uint64_t nr = members_of(plan, variants[i].payload).nr;
-        comparisons += nr * nr + 1;
+        most = nr > most ? nr : most;
+        comparisons += nr * nr + most + 1; /* each state lists the captures too */
     }
     return comparisons > MAX_COMPARISONS;
 }

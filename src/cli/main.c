@@ -34,11 +34,11 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(argc > 1 ? stdout : stderr);
-        return argc > 1 ? EXIT_FINE : EXIT_USAGE;
+        return argc > 1 ? command_finish() : EXIT_USAGE;
     }
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         puts("asyncmem " ASYNCMEM_VERSION);
-        return EXIT_FINE;
+        return command_finish();
     }
     for (const struct command *const *command = commands; *command; command++)
         if (strcmp((*command)->name, name) == 0)

@@ -157,6 +157,8 @@ struct plan_task {
     uint8_t kind;         /* enum plan_task_kind */
     uint8_t scheduler_kind; /* enum plan_scheduler */
     uint16_t reserved;
+    uint32_t code_shape; /* hash of the lengths of all its functions; 0: unknown */
+    uint32_t reserved_2;
 };
 
 /* A vtable of a trait object and the type behind it. */
@@ -194,6 +196,7 @@ struct plan_facts {
     uint32_t machine;  /* EM_* */
     uint32_t nr_units, nr_unreadable_units, nr_rust_units, nr_declared_futures;
     uint32_t dwarf_version; /* the highest met, 0: none */
+    uint32_t is_partial;    /* a file was missing or damaged: not for the cache */
     uint64_t nr_dies;
     uint64_t debug_bytes;
 };
@@ -304,7 +307,7 @@ _Static_assert(sizeof(struct plan_member) == 16, "plan_member is a file format")
 _Static_assert(sizeof(struct plan_variant) == 32, "plan_variant is a file format");
 _Static_assert(sizeof(struct plan_future) == 40, "plan_future is a file format");
 _Static_assert(sizeof(struct plan_await) == 16, "plan_await is a file format");
-_Static_assert(sizeof(struct plan_task) == 56, "plan_task is a file format");
+_Static_assert(sizeof(struct plan_task) == 64, "plan_task is a file format");
 _Static_assert(sizeof(struct plan_vtable) == 24, "plan_vtable is a file format");
 _Static_assert(sizeof(struct plan_source) == 32, "plan_source is a file format");
 _Static_assert(sizeof(struct plan_facts) == 56, "plan_facts is a file format");

@@ -9,21 +9,27 @@
 
 /* --- choosing one of many copies ------------------------------------------------------------- */
 
-/* The name of a type's DIE, as far as a copy needs it: paths are equal where these are. */
-static const char *type_name(const struct dwarf *dwarf, const struct dwarf_die *member)
+/* Hash of a type by its path, or for an array by its element and count. */
+static uint64_t type_hash(const struct layout *layout, die_ref ref)
 {
-    struct dwarf_die type;
-    const char *name = NULL;
-    if (dwarf_die_at(dwarf, dwarf_attr_ref(member, DW_AT_type), &type))
-        name = dwarf_attr_string(&type, DW_AT_name);
-    return name ? name : "";
+    uint64_t hash = 0;
+    struct dwarf_die die, range;
+    for (int i = 0; i < 4 && dwarf_die_at(layout->dwarf, ref, &die); i++) {
+        if (dwarf_tag(&die) != DW_TAG_array_type)
+            return hash_u64(index_die_hash(layout->index, &die), hash);
+        for (bool more = dwarf_child(&die, &range); more; more = dwarf_sibling(&range, &range))
+            hash = hash_u64(dwarf_attr_number(&range, DW_AT_count, 0) ^
+                                dwarf_attr_number(&range, DW_AT_upper_bound, 0), hash);
+        ref = dwarf_attr_ref(&die, DW_AT_type);
+    }
+    return hash;
 }
 
 /* Hash of the members of one state: names, places and types. */
-static uint64_t payload_hash(const struct dwarf *dwarf, die_ref payload, uint64_t hash)
+static uint64_t payload_hash(const struct layout *layout, die_ref payload, uint64_t hash)
 {
     struct dwarf_die die, member;
-    if (!dwarf_die_at(dwarf, payload, &die))
+    if (!dwarf_die_at(layout->dwarf, payload, &die))
         return hash;
     for (bool more = dwarf_child(&die, &member); more; more = dwarf_sibling(&member, &member)) {
         const char *name = dwarf_attr_string(&member, DW_AT_name);
@@ -31,7 +37,7 @@ static uint64_t payload_hash(const struct dwarf *dwarf, die_ref payload, uint64_
             continue;
         hash = hash_str(name ? name : "", hash);
         hash = hash_u64(dwarf_attr_number(&member, DW_AT_data_member_location, 0), hash);
-        hash = hash_str(type_name(dwarf, &member), hash);
+        hash = hash_u64(type_hash(layout, dwarf_attr_ref(&member, DW_AT_type)), hash);
     }
     return hash;
 }
@@ -40,10 +46,10 @@ static uint64_t payload_hash(const struct dwarf *dwarf, die_ref payload, uint64_
  * What tells two types of one path apart: the lines of their states and what lives in them.  The
  * line of the first variant (Unresumed) is that of the `fn` or `async`.
  */
-static void read_shape(const struct dwarf *dwarf, struct coroutine *coroutine)
+static void read_shape(const struct layout *layout, struct coroutine *coroutine)
 {
     struct dwarf_die die, part, variant, member;
-    if (!dwarf_die_at(dwarf, coroutine->env->die, &die))
+    if (!dwarf_die_at(layout->dwarf, coroutine->env->die, &die))
         return;
     for (bool more = dwarf_child(&die, &part); more; more = dwarf_sibling(&part, &part)) {
         if (dwarf_tag(&part) != DW_TAG_variant_part)
@@ -54,7 +60,7 @@ static void read_shape(const struct dwarf *dwarf, struct coroutine *coroutine)
                 continue;
             uint32_t line = (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
             coroutine->line = coroutine->line ? coroutine->line : line;
-            coroutine->shape = payload_hash(dwarf, dwarf_attr_ref(&member, DW_AT_type),
+            coroutine->shape = payload_hash(layout, dwarf_attr_ref(&member, DW_AT_type),
                                             hash_u64(line, coroutine->shape));
         }
         return;
@@ -91,7 +97,7 @@ void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
         const struct index_env *env = &index->envs[i];
         all[i] = (struct coroutine){.env = env, .nr_copies = 1};
         if (!env->is_declaration)
-            read_shape(layout->dwarf, &all[i]);
+            read_shape(layout, &all[i]);
     }
     if (index->nr_envs)
         qsort(all, index->nr_envs, sizeof(*all), coroutine_order);
@@ -501,6 +507,47 @@ static void set_code(struct compiling *compiling, const struct index_body *body,
     free(ranges.rows);
 }
 
+/* The await rows of a future whose variants begin at `first`; also its file and line. */
+static void compile_awaits(struct compiling *compiling, const struct dwarf_die *body,
+                           struct plan_future *future)
+{
+    struct plan_builder *builder = compiling->layout->builder;
+    const struct plan_type *type =
+        future->type.v ? plan_builder_row(builder, PLAN_TYPES, future->type.v) : NULL;
+    uint32_t nr = type ? type->nr_variants : 0, first = type ? type->first_variant : 0;
+    struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
+    struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
+    bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
+    plan_type_id *awaited = memory_alloc((nr + 1) * sizeof(*awaited));
+    struct placing placing = {
+        .layout = compiling->layout, .future = future, .variants = variants, .nr_variants = nr,
+        .awaits = awaits, .in_macro = in_macro, .awaited = awaited,
+        .macros = &compiling->macros, .built_ns = compiling->built_ns,
+    };
+    for (uint32_t v = 0; v < nr; v++) {
+        variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS, first + v);
+        const char *name = plan_builder_text(builder, variants[v].name);
+        if (strcmp(name, "Unresumed") == 0) {
+            future->file = variants[v].file;
+            future->line = variants[v].line;
+        } else if (strcmp(name, "Returned") == 0) {
+            placing.last_line = variants[v].line;
+        }
+    }
+    /* An attribute's extent, not the body's. */
+    if (placing.last_line <= future->line)
+        placing.last_line = 0;
+    place_awaits(&placing, body);
+    for (uint32_t v = 0; v < nr; v++) {
+        uint32_t id = plan_builder_add(builder, PLAN_AWAITS, &awaits[v]);
+        future->first_await = v ? future->first_await : id;
+    }
+    free(variants);
+    free(awaits);
+    free(in_macro);
+    free(awaited);
+}
+
 static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_one)
 {
     const struct coroutine *coroutine = &compiling->coroutines->rows[row];
@@ -528,40 +575,8 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
         future.type.v ? plan_builder_row(builder, PLAN_TYPES, future.type.v) : NULL;
     if (type && type->kind != PLAN_TYPE_COROUTINE)
         future.type.v = 0; /* an env without states: corrupt */
-    uint32_t nr = future.type.v ? type->nr_variants : 0;
-    struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
-    struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
-    bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
-    plan_type_id *awaited = memory_alloc((nr + 1) * sizeof(*awaited));
-    struct placing placing = {.layout = layout, .future = &future, .variants = variants,
-                              .nr_variants = nr, .awaits = awaits, .in_macro = in_macro,
-                              .awaited = awaited,
-                              .macros = &compiling->macros,
-                              .built_ns = compiling->built_ns};
-    for (uint32_t v = 0; v < nr; v++) {
-        variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS,
-                                                               type->first_variant + v);
-        const char *name = plan_builder_text(builder, variants[v].name);
-        if (strcmp(name, "Unresumed") == 0) {
-            future.file = variants[v].file;
-            future.line = variants[v].line;
-        } else if (strcmp(name, "Returned") == 0) {
-            placing.last_line = variants[v].line;
-        }
-    }
-    /* An attribute's extent, not the body's. */
-    if (placing.last_line <= future.line)
-        placing.last_line = 0;
-    place_awaits(&placing, has_body ? &body : NULL);
-    for (uint32_t v = 0; v < nr; v++) {
-        uint32_t id = plan_builder_add(builder, PLAN_AWAITS, &awaits[v]);
-        future.first_await = v ? future.first_await : id;
-    }
+    compile_awaits(compiling, has_body ? &body : NULL, &future);
     plan_builder_add(builder, PLAN_FUTURES, &future);
-    free(variants);
-    free(awaits);
-    free(in_macro);
-    free(awaited);
 }
 
 void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,

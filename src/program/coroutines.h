@@ -7,11 +7,6 @@
 
 #include "program/layout.h"
 
-/*
- * Chooses one DIE for each future type among its copies in many units and tells `layout`, which
- * then compiles the chosen one wherever a copy is met.  Two envs are one type when path, size,
- * states, their lines and their members agree.  Call once, before the first layout_compile.
- */
 struct coroutine {
     const struct index_env *env; /* the chosen copy; a declaration where there is nothing better */
     uint32_t nr_copies;
@@ -25,6 +20,11 @@ struct coroutines {
     struct map by_die; /* die_ref of every copy -> row + 1 */
 };
 
+/*
+ * Chooses one DIE for each future type among its copies in many units and tells `layout`, which
+ * then compiles the chosen one wherever a copy is met.  Two envs are one type when path, size,
+ * states, their lines and their members agree.  Call once, before the first layout_compile.
+ */
 void coroutines_choose(struct coroutines *coroutines, struct layout *layout);
 void coroutines_free(struct coroutines *coroutines);
 

@@ -267,7 +267,7 @@ bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf
  * "/rustc/HASH/library/core/src/lib.rs/@/core.HASH-cgu.0", and the crates that std brings:
  * "/rust/deps/hashbrown-0.16.1/...", in Debian's older builds "/usr/src/rustc-1.63.0/vendor/...".
  */
-static bool is_std_unit(const char *name)
+static bool is_std_unit(const char *name, const char *folder)
 {
     static const char *const crates[] = {"std/", "core/", "alloc/", "panic_", "compiler-builtins/",
                                          "unwind/", "test/", "proc_macro/"};
@@ -277,7 +277,8 @@ static bool is_std_unit(const char *name)
         (strstr(name, "/rustc-") && strstr(name, "/vendor/")))
         return true;
     const char *at = strstr(name, "library/");
-    if (!at || (at > name && at[-1] != '/') || !strstr(at, "/src/lib.rs/@/"))
+    bool compiler = strstr(name, "/rustc") || (folder && strstr(folder, "/rustc"));
+    if (!at || !compiler || !strstr(at, "/src/lib.rs/@/"))
         return false;
     for (size_t i = 0; i < sizeof(crates) / sizeof(*crates); i++)
         if (strncmp(at + strlen("library/"), crates[i], strlen(crates[i])) == 0)
@@ -308,8 +309,8 @@ bool dwarf_unit_load(struct dwarf_unit *unit, struct arena *arena)
     uint64_t language = dwarf_attr_number(&die, DW_AT_language, 0);
     unit->is_rust = language == DW_LANG_Rust;
     unit->name = dwarf_attr_string(&die, DW_AT_name);
-    unit->is_std = is_std_unit(unit->name);
     unit->comp_dir = dwarf_attr_string(&die, DW_AT_comp_dir);
+    unit->is_std = is_std_unit(unit->name, unit->comp_dir);
     unit->dwo_name = dwarf_attr_string(&die, DW_AT_dwo_name);
     if (!unit->dwo_name)
         unit->dwo_name = dwarf_attr_string(&die, DW_AT_GNU_dwo_name);

@@ -110,7 +110,8 @@ static bool read_sections(struct elf_file *elf, Elf *handle, struct error *err)
     if (ehdr->e_shoff == 0)
         return true; /* all section headers were removed: symbols and DWARF with them */
     if (ehdr->e_shoff >= elf->file.size_bytes || elf_getshdrnum(handle, &nr) != 0 ||
-        elf_getshdrstrndx(handle, &names) != 0 || nr > elf->file.size_bytes / sizeof(Elf64_Shdr))
+        elf_getshdrstrndx(handle, &names) != 0 || !nr ||
+        nr > (elf->file.size_bytes - ehdr->e_shoff) / sizeof(Elf64_Shdr))
         return error_truncated(elf, "section header table", err);
     elf->sections = arena_alloc(&elf->arena, (nr + 1) * sizeof(*elf->sections));
     uint64_t total = 0;
@@ -140,7 +141,7 @@ static void read_build_id(struct elf_file *elf, const struct elf_section *sectio
         if (!cursor_skip(&c, desc_bytes))
             return;
         if (type == NT_GNU_BUILD_ID && name_bytes == 4 && memcmp(name, "GNU", 4) == 0 &&
-            desc_bytes >= 2 && desc_bytes <= 64) {
+            desc_bytes >= 2 && desc_bytes <= MAX_BUILD_ID_BYTES) {
             elf->build_id = desc;
             elf->build_id_bytes = desc_bytes;
             return;

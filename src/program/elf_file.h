@@ -31,6 +31,8 @@ enum debug_section {
     NR_DEBUG_SECTIONS,
 };
 
+enum { MAX_BUILD_ID_BYTES = 64 };
+
 struct elf_bytes {
     const uint8_t *data; /* NULL where the section is absent */
     uint64_t size;

@@ -27,7 +27,8 @@ struct layout {
     die_ref *complete;
     uint32_t nr_declared_met; /* declared types met that were not looked for yet */
     unsigned depth;
-    uint64_t budget_bytes; /* of .debug_info that may still be passed over; see layout.c */
+    uint64_t budget_bytes; /* of .debug_info that may still be passed over; 0: it was used up,
+                            * and layouts are not complete */
 };
 
 void layout_init(struct layout *layout, struct dwarf *dwarf, const struct program_index *index,

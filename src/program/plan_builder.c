@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 
 static void *table_grow(struct plan_table *table, size_t nr)
@@ -95,6 +96,20 @@ void plan_builder_note(struct plan_builder *builder, const char *format, ...)
     va_end(args);
     struct plan_note row = {plan_builder_string(builder, line)};
     plan_builder_add(builder, PLAN_NOTES, &row);
+}
+
+void plan_builder_source(struct plan_builder *builder, const char *path, const char *role)
+{
+    struct file_identity identity = {0};
+    bool exists = file_identity_get(path, &identity);
+    struct plan_source row = {
+        .path = plan_builder_string(builder, path),
+        .role = plan_builder_string(builder, role),
+        .size_bytes = exists ? identity.size_bytes : 0,
+        .modified_ns = identity.modified_ns,
+        .inode = identity.inode,
+    };
+    plan_builder_add(builder, PLAN_SOURCES, &row);
 }
 
 uint8_t *plan_builder_finish(struct plan_builder *builder, const uint8_t key[16], uint64_t *size)

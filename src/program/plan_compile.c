@@ -20,10 +20,9 @@ static const char *const remedy =
 
 struct compiler {
     const struct plan_request *request;
-    const struct plan *program; /* compiling a rebuild: the plan of the program it stands for */
-    const char *program_path;
     struct debug_source source;
     struct program_index index;
+    bool gave_up; /* layouts are not complete */
     struct plan_builder builder;
     struct arena arena;
 };
@@ -128,6 +127,8 @@ static void decide_detail(struct compiler *compiler)
 static void note_damage(struct compiler *compiler)
 {
     struct plan_builder *builder = &compiler->builder;
+    if (compiler->gave_up)
+        plan_builder_note(builder, "the debug info nests too deeply: layouts are not complete");
     if (compiler->source.dwarf.nr_corrupt_files)
         plan_builder_note(builder, "the list of units in .debug_info ends early: the debug info "
                                    "is corrupt; build the program again");
@@ -140,42 +141,28 @@ static void note_damage(struct compiler *compiler)
                               compiler->source.files[i]->elf.unread_debug);
 }
 
-static void add_source_row(struct plan_builder *builder, const char *path, const char *role)
-{
-    struct file_identity identity = {0};
-    bool exists = file_identity_get(path, &identity);
-    struct plan_source row = {
-        .path = plan_builder_string(builder, path),
-        .role = plan_builder_string(builder, role),
-        .size_bytes = exists ? identity.size_bytes : 0,
-        .modified_ns = identity.modified_ns,
-        .inode = identity.inode,
-    };
-    plan_builder_add(builder, PLAN_SOURCES, &row);
-}
-
 static void add_sources(struct compiler *compiler)
 {
     struct plan_builder *builder = &compiler->builder;
-    if (compiler->program)
-        add_source_row(builder, compiler->program_path, "program");
     for (size_t i = 0; i < compiler->source.nr_files; i++)
-        add_source_row(builder, compiler->source.files[i]->elf.path,
-                       compiler->program && i == 0 ? "rebuild"
-                                                   : compiler->source.files[i]->role);
+        plan_builder_source(builder, compiler->source.files[i]->elf.path,
+                            compiler->source.files[i]->role);
+}
+
+static void format_build_id(const struct elf_file *elf, char hex[2 * MAX_BUILD_ID_BYTES + 1])
+{
+    hex[0] = 0;
+    for (uint32_t i = 0; i < elf->build_id_bytes; i++)
+        snprintf(hex + 2 * i, 3, "%02x", elf->build_id[i]);
 }
 
 static void add_facts(struct compiler *compiler)
 {
     struct plan_facts *facts = &compiler->builder.facts;
     const struct elf_file *program = compiler->source.program;
-    char hex[2 * 64 + 1] = "";
-    for (uint32_t i = 0; i < program->build_id_bytes; i++)
-        snprintf(hex + 2 * i, 3, "%02x", program->build_id[i]);
-    const char *build_id =
-        compiler->program ? plan_string(compiler->program, compiler->program->facts->build_id)
-                          : hex;
-    facts->build_id = plan_builder_string(&compiler->builder, build_id);
+    char hex[2 * MAX_BUILD_ID_BYTES + 1];
+    format_build_id(program, hex);
+    facts->build_id = plan_builder_string(&compiler->builder, hex);
     facts->machine = program->machine;
     facts->nr_units = compiler->index.nr_units;
     facts->nr_unreadable_units = compiler->index.nr_unreadable_units;
@@ -213,6 +200,7 @@ static void compile_types(struct compiler *compiler)
     }
     for (size_t i = 0; i < coroutines.nr; i++)
         compiler->builder.facts.nr_declared_futures += coroutines.rows[i].env->is_declaration;
+    compiler->gave_up = !layout.budget_bytes;
     coroutines_free(&coroutines);
     layout_deinit(&layout);
 }
@@ -232,55 +220,6 @@ static void add_vtables(struct compiler *compiler)
     }
 }
 
-static bool same_shape(const struct plan_task *a, const struct plan_task *b)
-{
-    return a->trailer_offset == b->trailer_offset && a->scheduler_offset == b->scheduler_offset &&
-           a->id_offset == b->id_offset &&
-           (!a->poll_bytes || !b->poll_bytes || a->poll_bytes == b->poll_bytes);
-}
-
-/* The program's task of the same shape as a rebuild's, where there is exactly one. */
-static const struct plan_task *only_of_shape(const struct plan *program,
-                                             const struct plan_task *task)
-{
-    const struct plan_task *found = NULL;
-    for (uint32_t i = 0; i < program->nr_tasks; i++) {
-        if (!program->tasks[i].vtable_addr || !same_shape(&program->tasks[i], task))
-            continue;
-        if (found)
-            return NULL;
-        found = &program->tasks[i];
-    }
-    return found;
-}
-
-/* A rebuild's vtables lie elsewhere: take the program's addresses, where it is clear which. */
-static void retarget_tasks(struct plan_builder *builder, const struct plan *program)
-{
-    const size_t nr = builder->tables[PLAN_TASKS].nr;
-    uint64_t *addresses = memory_alloc((2 * nr + 1) * sizeof(*addresses));
-    unsigned unknown = 0;
-    for (uint32_t i = 1; i <= nr; i++) {
-        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
-        const struct plan_task *found = only_of_shape(program, task);
-        for (uint32_t other = 1; found && other <= nr; other++)
-            if (other != i && same_shape(plan_builder_row(builder, PLAN_TASKS, other), task))
-                found = NULL;
-        addresses[2 * i - 2] = found ? found->vtable_addr : 0;
-        addresses[2 * i - 1] = found ? found->poll_addr : 0;
-        unknown += !found;
-    }
-    for (uint32_t i = 1; i <= nr; i++) {
-        struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
-        task->vtable_addr = addresses[2 * i - 2];
-        task->poll_addr = addresses[2 * i - 1];
-    }
-    free(addresses);
-    if (unknown)
-        plan_builder_note(builder, "the addresses of %u task kinds are unknown: others of the "
-                                   "program have the same shape", unknown);
-}
-
 static void compile(struct compiler *compiler)
 {
     say(compiler, "finding debug info");
@@ -290,12 +229,11 @@ static void compile(struct compiler *compiler)
     index_build(&compiler->index, &compiler->source.dwarf);
     say(compiler, "laying out types");
     compile_types(compiler);
-    if (compiler->program)
-        retarget_tasks(&compiler->builder, compiler->program);
     add_vtables(compiler);
     impl_names_add(&compiler->builder, &compiler->index);
     decide_detail(compiler);
     note_damage(compiler);
+    compiler->builder.facts.is_partial = compiler->builder.tables[PLAN_NOTES].nr > 0;
     add_facts(compiler);
     add_sources(compiler);
 }
@@ -308,6 +246,36 @@ static void compiler_deinit(struct compiler *compiler)
     arena_deinit(&compiler->arena);
 }
 
+/* The builder's rows as checked bytes. */
+static bool finish(struct compiler *compiler, const char *path, struct loaded_plan *loaded,
+                   struct error *err)
+{
+    uint8_t key[16] = {0};
+    const char *problem;
+    plan_cache_key(compiler->request, key);
+    loaded->bytes = plan_builder_finish(&compiler->builder, key, &loaded->size_bytes);
+    if (plan_open(&loaded->plan, loaded->bytes, loaded->size_bytes, &problem))
+        return true;
+    free(loaded->bytes);
+    return error_set(err, ERROR_INPUT, "%s: its debug info cannot be made into a plan (%s); "
+                     "build the program again", path, problem);
+}
+
+/* A rebuild's plan becomes the program's, if the two agree. */
+static bool finish_rebuild(struct compiler *compiler, const struct plan *program,
+                           struct loaded_plan *loaded, struct error *err)
+{
+    const char *path = compiler->request->symbols_path;
+    if (!finish(compiler, path, loaded, err))
+        return false;
+    bool ok = symbols_check(program, compiler->request->path, &loaded->plan, path, err);
+    free(loaded->bytes);
+    if (!ok)
+        return false;
+    symbols_adopt(&compiler->builder, program, compiler->request->path);
+    return finish(compiler, path, loaded, err);
+}
+
 /*
  * The plan of one file, as a block of bytes.  `debug_path` (may be NULL) is a debug file of the
  * same build; `program` (may be NULL) the plan of the program of which `path` is a rebuild.
@@ -316,10 +284,7 @@ static bool compile_file(const struct plan_request *request, const char *path,
                          const char *debug_path, const struct plan *program,
                          struct loaded_plan *loaded, struct error *err)
 {
-    struct compiler compiler = {
-        .request = request, .program = program, .program_path = request->path};
-    uint8_t key[16] = {0};
-    plan_cache_key(request, key);
+    struct compiler compiler = {.request = request};
     if (!debug_source_open(&compiler.source, path, debug_path, err))
         return false;
     if (compiler.source.program->type == ET_REL) {
@@ -330,42 +295,49 @@ static bool compile_file(const struct plan_request *request, const char *path,
     plan_builder_init(&compiler.builder);
     arena_init(&compiler.arena);
     compile(&compiler);
-    loaded->bytes = plan_builder_finish(&compiler.builder, key, &loaded->size_bytes);
+    bool ok = program ? finish_rebuild(&compiler, program, loaded, err)
+                      : finish(&compiler, path, loaded, err);
     compiler_deinit(&compiler);
-    const char *problem;
-    if (!plan_open(&loaded->plan, loaded->bytes, loaded->size_bytes, &problem)) {
-        free(loaded->bytes);
-        return error_set(err, ERROR_INPUT, "%s: its debug info cannot be made into a plan (%s); "
-                         "build the program again", path, problem);
-    }
-    return true;
+    return ok;
 }
 
-/*
- * Layouts from elsewhere: from a debug file of the same build, or from a rebuild whose plan becomes
- * the answer, if the two programs agree.
- */
+/* Has the file the build id of the program's plan?  Errors are left to who reads it next. */
+static bool is_same_build(const struct plan *program, const char *path)
+{
+    struct elf_file elf;
+    char hex[2 * MAX_BUILD_ID_BYTES + 1];
+    if (!elf_file_open(&elf, path, NULL))
+        return false;
+    format_build_id(&elf, hex);
+    elf_file_close(&elf);
+    const char *id = plan_string(program, program->facts->build_id);
+    return *id && strcmp(id, hex) == 0;
+}
+
+/* Layouts from elsewhere: from a debug file of the same build, or from a rebuild. */
 static bool compile_with_symbols(const struct plan_request *request, struct loaded_plan *loaded,
                                  struct error *err)
 {
-    struct loaded_plan program = {0}, rebuild = {0};
+    struct loaded_plan program = {0};
+    const char *symbols = request->symbols_path;
     if (!compile_file(request, request->path, NULL, NULL, &program, err))
         return false;
-    bool ok = compile_file(request, request->symbols_path, NULL, NULL, &rebuild, err) &&
-              symbols_check(&program.plan, request->path, &rebuild.plan, request->symbols_path,
-                            err);
-    if (ok && symbols_same_build(&program.plan, &rebuild.plan))
-        ok = compile_file(request, request->path, request->symbols_path, NULL, loaded, err);
-    else if (ok)
-        ok = compile_file(request, request->symbols_path, NULL, &program.plan, loaded, err);
-    free(rebuild.bytes);
+    bool same = is_same_build(&program.plan, symbols);
+    bool ok = same ? compile_file(request, request->path, symbols, NULL, loaded, err)
+                   : compile_file(request, symbols, NULL, &program.plan, loaded, err);
     free(program.bytes);
+    if (ok && same && loaded->plan.facts->detail != PLAN_DETAIL_FULL) {
+        error_set(err, ERROR_INPUT, "%s: has no type layouts either: %s", symbols,
+                  plan_string(&loaded->plan, loaded->plan.facts->detail_reason));
+        free(loaded->bytes);
+        return false;
+    }
     return ok;
 }
 
 static bool is_complete(const struct plan *plan)
 {
-    return plan->facts->detail == PLAN_DETAIL_FULL && !plan->nr_notes;
+    return plan->facts->detail == PLAN_DETAIL_FULL && !plan->facts->is_partial;
 }
 
 bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, struct error *err)

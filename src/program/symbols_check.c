@@ -83,12 +83,6 @@ static bool compare_shapes(const struct task_shapes *program, const char *progra
     return true;
 }
 
-bool symbols_same_build(const struct plan *program, const struct plan *symbols)
-{
-    const char *id = plan_string(program, program->facts->build_id);
-    return *id && strcmp(id, plan_string(symbols, symbols->facts->build_id)) == 0;
-}
-
 bool symbols_check(const struct plan *program, const char *program_path,
                    const struct plan *symbols, const char *symbols_path, struct error *err)
 {
@@ -98,12 +92,72 @@ bool symbols_check(const struct plan *program, const char *program_path,
     if (program->facts->machine != symbols->facts->machine)
         return error_set(err, ERROR_INPUT, "%s: is for another machine than %s; %s", symbols_path,
                          program_path, remedy);
-    if (symbols_same_build(program, symbols))
-        return true;
     bool with_code = has_code(program) && has_code(symbols);
     struct task_shapes a = shapes_of(program, with_code), b = shapes_of(symbols, with_code);
     bool ok = compare_shapes(&a, program_path, &b, symbols_path, err);
     free(a.rows);
     free(b.rows);
     return ok;
+}
+
+/* --- adopting ------------------------------------------------------------------------------------- */
+
+static bool same_shape(const struct plan_task *a, const struct plan_task *b)
+{
+    return a->trailer_offset == b->trailer_offset && a->scheduler_offset == b->scheduler_offset &&
+           a->id_offset == b->id_offset &&
+           (!a->poll_bytes || !b->poll_bytes || a->poll_bytes == b->poll_bytes) &&
+           (!a->code_shape || !b->code_shape || a->code_shape == b->code_shape);
+}
+
+/* The only row of `rows` that has a vtable and the shape of `task`; NULL for none or several. */
+static const struct plan_task *only_of_shape(const struct plan_task *rows, size_t nr,
+                                             const struct plan_task *task)
+{
+    const struct plan_task *found = NULL;
+    for (size_t i = 0; i < nr; i++) {
+        if (!rows[i].vtable_addr || !same_shape(&rows[i], task))
+            continue;
+        if (found)
+            return NULL;
+        found = &rows[i];
+    }
+    return found;
+}
+
+static void adopt_tasks(struct plan_builder *rebuild, const struct plan *program)
+{
+    const size_t nr = rebuild->tables[PLAN_TASKS].nr;
+    struct plan_task *rows = memory_alloc((nr + 1) * sizeof(*rows));
+    unsigned unknown = 0;
+    if (nr)
+        memcpy(rows, rebuild->tables[PLAN_TASKS].rows, nr * sizeof(*rows));
+    for (uint32_t i = 0; i < nr; i++) {
+        struct plan_task *task = plan_builder_row(rebuild, PLAN_TASKS, i + 1);
+        bool alone = only_of_shape(rows, nr, &rows[i]) != NULL;
+        const struct plan_task *found =
+            alone ? only_of_shape(program->tasks, program->nr_tasks, &rows[i]) : NULL;
+        task->vtable_addr = found ? found->vtable_addr : 0;
+        task->poll_addr = found ? found->poll_addr : 0;
+        unknown += !found;
+    }
+    free(rows);
+    if (unknown)
+        plan_builder_note(rebuild, "the addresses of %u task kinds are unknown: others of the "
+                                   "program have the same shape", unknown);
+}
+
+void symbols_adopt(struct plan_builder *rebuild, const struct plan *program, const char *path)
+{
+    adopt_tasks(rebuild, program);
+    for (uint32_t i = 1; i <= rebuild->tables[PLAN_FUTURES].nr; i++)
+        ((struct plan_future *)plan_builder_row(rebuild, PLAN_FUTURES, i))->poll_addr = 0;
+    rebuild->tables[PLAN_VTABLES].nr = 0;
+    for (uint32_t i = 1; i <= rebuild->tables[PLAN_SOURCES].nr; i++) {
+        plan_str role = plan_builder_string(rebuild, i == 1 ? "rebuild" : "rebuild's file");
+        ((struct plan_source *)plan_builder_row(rebuild, PLAN_SOURCES, i))->role = role;
+    }
+    plan_builder_source(rebuild, path, "program");
+    rebuild->facts.build_id =
+        plan_builder_string(rebuild, plan_string(program, program->facts->build_id));
 }

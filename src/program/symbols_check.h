@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Is a rebuild (--symbols) the same program?  Equal build ids settle it.  Else: debug info changes
+ * Is a rebuild (--symbols) the same program?  (Equal build ids settle it before.)  Debug info changes
  * no code, so both must have the same task types: as many of each cell layout and, where both have
  * symbols, of each length of poll function.
  */
 #pragma once
 
 #include "base/error.h"
-#include "plan/plan.h"
-
-/* Both have a build id, and it is one. */
-bool symbols_same_build(const struct plan *program, const struct plan *symbols);
+#include "program/plan_builder.h"
 
 /* ERROR_INPUT with the first difference when they do not agree, or nothing can be compared. */
 bool symbols_check(const struct plan *program, const char *program_path,
                    const struct plan *symbols, const char *symbols_path, struct error *err);
+
+/*
+ * Makes the rebuild's rows those of the program: its build id and path, and the addresses of its
+ * task vtables, where exactly one is of a shape.  Addresses that the rebuild alone has become 0.
+ */
+void symbols_adopt(struct plan_builder *rebuild, const struct plan *program, const char *path);

@@ -248,6 +248,20 @@ static uint32_t poll_bytes(const struct elf_file *program, const struct elf_file
     return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
 }
 
+/* What tells task types of one size apart in two builds: how long their functions are. */
+static uint32_t code_shape(const struct elf_file *symbols, const struct task_vtable *vtable)
+{
+    uint64_t lengths[NR_FUNCTIONS];
+    for (int i = 0; i < NR_FUNCTIONS; i++) {
+        const struct elf_symbol *symbol = elf_symbol_at(symbols, vtable->slots[i]);
+        if (!symbol)
+            return 0;
+        lengths[i] = symbol->size_bytes;
+    }
+    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), 0);
+    return hash ? hash : 1;
+}
+
 static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct plan_task *task,
                             struct text *future, struct text *scheduler)
 {
@@ -428,6 +442,7 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
             .scheduler_offset = vtables[i].scheduler_offset,
             .id_offset = vtables[i].id_offset,
             .poll_bytes = poll_bytes(program, symbols, vtables[i].poll_addr),
+            .code_shape = code_shape(symbols, &vtables[i]),
         };
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);

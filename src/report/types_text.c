@@ -371,6 +371,8 @@ static void put_future(struct writer *writer, const struct future_layout *layout
         put_whole_states(writer, layout);
     else
         put_brief_states(writer, layout);
+    if (!layout->nr_states)
+        put(writer, "  its states hold too many variables to be shown\n");
     put_chain(writer, layout);
     if (layout->waste_bytes) {
         put(writer, "  waste: ");
