@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A program with as much debug information as a large server, from little source: each kind of
+//! task below is compiled for 10 or 24 constants, and each constant makes types and code of its own,
+//! as so many services would.
+//!
+//!     big [CONSTANT]...
+//!
+//! spawns one task of each kind for each constant given (3 and 5 if none is), waits for all and
+//! prints how many bytes they passed on.
+
+mod http;
+mod local;
+mod network;
+
+use tokio::task::JoinHandle;
+
+/// What a task tells when it ends.
+pub type Outcome = Result<usize, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Spawns the task that `$kind` makes for the constant `$chosen`; all of the list are compiled.
+macro_rules! spawn_chosen {
+    (few $kind:path, $chosen:expr) => {
+        spawn_chosen!(@each $kind, $chosen, 0 1 2 3 4 5 6 7 8 9)
+    };
+    (many $kind:path, $chosen:expr) => {
+        spawn_chosen!(@each $kind, $chosen,
+            0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+    };
+    (@each $kind:path, $chosen:expr, $($n:literal)*) => {{
+        use $kind as kind;
+        match $chosen {
+            $($n => vec![tokio::spawn(kind::<$n>())],)*
+            _ => Vec::new(),
+        }
+    }};
+}
+
+fn spawn_kinds(chosen: usize) -> Vec<JoinHandle<Outcome>> {
+    [
+        spawn_chosen!(many local::ticker, chosen),
+        spawn_chosen!(many local::fan_out, chosen),
+        spawn_chosen!(many local::pipeline, chosen),
+        spawn_chosen!(many local::shared_state, chosen),
+        spawn_chosen!(few local::json_store, chosen),
+        spawn_chosen!(many network::line_session, chosen),
+        spawn_chosen!(few network::framed_session, chosen),
+        spawn_chosen!(few http::server_session, chosen),
+        spawn_chosen!(few http::client_session, chosen),
+        spawn_chosen!(few http::routed_session, chosen),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut chosen = std::env::args()
+        .skip(1)
+        .map(|argument| argument.parse())
+        .collect::<Result<Vec<usize>, _>>()?;
+    if chosen.is_empty() {
+        chosen = vec![3, 5];
+    }
+    let tasks: Vec<_> = chosen.into_iter().flat_map(spawn_kinds).collect();
+    let nr_tasks = tasks.len();
+    let mut bytes = 0;
+    for task in tasks {
+        bytes += task.await??;
+    }
+    println!("{nr_tasks} tasks passed on {bytes} bytes");
+    Ok(())
+}
