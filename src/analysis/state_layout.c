@@ -114,7 +114,8 @@ static int slot_order(const void *a, const void *b)
 struct context {
     const struct plan *plan;
     const struct plan_type *type;
-    struct members upvars; /* those of Unresumed */
+    struct members upvars; /* those of Unresumed ... */
+    bool *is_copy;         /* ... of which some repeat an earlier one */
     bool captures_stay;    /* not an async fn: captures are used where they are ... */
     bool has_arguments;    /* ... but an async closure has arguments among them */
     struct arena *arena;
@@ -182,8 +183,8 @@ static void list_suspended(const struct context *context, struct state_layout *s
         }
     }
     for (uint32_t i = 0; context->captures_stay && i < context->upvars.nr; i++)
-        if (!is_moved_argument(context, members, &context->upvars.rows[i]) &&
-            !earlier_copies(context->upvars, i))
+        if (!context->is_copy[i] &&
+            !is_moved_argument(context, members, &context->upvars.rows[i]))
             add_slot(context, state, &context->upvars.rows[i], true);
 }
 
@@ -287,15 +288,17 @@ static void find_fullest(struct future_layout *layout, uint64_t size)
 /* A state of thousands of variables is no program; each pair of them is compared. */
 static bool is_too_large(const struct plan *plan, const struct plan_type *type)
 {
-    enum { MAX_COMPARISONS = 1 << 26 };
+    enum { MAX_COMPARISONS = 1 << 26, MAX_SLOTS = 1 << 20 };
     const struct plan_variant *variants = plan_variants(plan, type);
     uint64_t comparisons = 0, most = 0;
     for (uint32_t i = 0; i < type->nr_variants; i++) {
         uint64_t nr = members_of(plan, variants[i].payload).nr;
         most = nr > most ? nr : most;
-        comparisons += nr * nr + most + 1; /* each state lists the captures too */
+        comparisons += nr * nr + 1;
     }
-    return comparisons > MAX_COMPARISONS;
+    /* Each state compares and lists the captures too. */
+    return comparisons + type->nr_variants * most * most / 4 > MAX_COMPARISONS ||
+           type->nr_variants * most > MAX_SLOTS;
 }
 
 void future_layout_compute(struct future_layout *layout, const struct plan *plan,
@@ -317,6 +320,9 @@ void future_layout_compute(struct future_layout *layout, const struct plan *plan
     for (uint32_t i = 0; i < layout->nr_states; i++)
         if (strcmp(plan_string(plan, variants[i].name), "Unresumed") == 0)
             context.upvars = members_of(plan, variants[i].payload);
+    context.is_copy = arena_alloc(arena, context.upvars.nr + 1);
+    for (uint32_t i = 0; i < context.upvars.nr; i++)
+        context.is_copy[i] = earlier_copies(context.upvars, i) > 0;
     for (uint32_t i = 0; i < layout->nr_states; i++) {
         struct state_layout *state = &layout->states[i];
         state->variant = &variants[i];

@@ -5,25 +5,9 @@
  */
 #include "model/names.h"
 
-#include <ctype.h>
 #include <string.h>
 
-#include "base/rust_path.h"
-
-/* Longer names are cut: the rest is shown as it stands. */
-enum { MAX_STEPS = 64, MAX_NESTING = 64 };
-
-struct step {
-    const char *word;
-    size_t length;
-    const char *arguments; /* behind "<"; NULL: none */
-    size_t arguments_length;
-};
-
-struct path {
-    struct step steps[MAX_STEPS];
-    unsigned nr;
-};
+#include "model/name_path.h"
 
 struct rewrite {
     const struct names *names;
@@ -34,11 +18,6 @@ struct rewrite {
 };
 
 static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length);
-
-static bool is_word_char(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
-}
 
 /* Length of the bracketed group that begins at raw[0], its brackets included. */
 static size_t group_length(const char *raw, size_t length)
@@ -57,15 +36,15 @@ static size_t group_length(const char *raw, size_t length)
 }
 
 /* Reads one path; returns its length in `raw`, 0 where none begins. */
-static size_t read_path(const char *raw, size_t length, struct path *path)
+size_t name_path_read(const char *raw, size_t length, struct name_path *path)
 {
     size_t at = 0;
     path->nr = 0;
-    while (at < length && path->nr < MAX_STEPS) {
-        struct step *step = &path->steps[path->nr];
-        *step = (struct step){.word = raw + at};
-        if (is_word_char(raw[at]))
-            while (at < length && is_word_char(raw[at]))
+    while (at < length && path->nr < NAME_MAX_STEPS) {
+        struct name_step *step = &path->steps[path->nr];
+        *step = (struct name_step){.word = raw + at};
+        if (name_is_word_char(raw[at]))
+            while (at < length && name_is_word_char(raw[at]))
                 at++;
         else if (raw[at] == '{' || (raw[at] == '<' && path->nr == 0))
             at += group_length(raw + at, length - at);
@@ -88,12 +67,12 @@ static size_t read_path(const char *raw, size_t length, struct path *path)
     return at;
 }
 
-static bool word_is(const struct step *step, const char *word)
+static bool word_is(const struct name_step *step, const char *word)
 {
     return step->length == strlen(word) && memcmp(step->word, word, step->length) == 0;
 }
 
-static bool word_begins(const struct step *step, const char *word)
+bool name_step_begins(const struct name_step *step, const char *word)
 {
     size_t length = strlen(word);
     return step->length >= length && memcmp(step->word, word, length) == 0;
@@ -116,7 +95,7 @@ static bool is_default_argument(const char *raw, size_t length)
 }
 
 /* Length of the argument that begins at raw[0], up to the outer comma. */
-static size_t argument_length(const char *raw, size_t length)
+size_t name_argument_length(const char *raw, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if (raw[i] == ',')
@@ -134,7 +113,7 @@ static void emit_arguments(struct rewrite *rewrite, const char *raw, size_t leng
         inner.style = NAME_SHORT;
     bool any = false;
     while (length) {
-        size_t one = argument_length(raw, length), skip = one;
+        size_t one = name_argument_length(raw, length), skip = one;
         while (skip < length && (raw[skip] == ',' || raw[skip] == ' '))
             skip++;
         if (rewrite->style == NAME_FULL || !is_default_argument(raw, one)) {
@@ -151,31 +130,23 @@ static void emit_arguments(struct rewrite *rewrite, const char *raw, size_t leng
 
 /* --- compiler-made steps ---------------------------------------------------------------------------- */
 
-enum step_kind {
-    STEP_WORD,
-    STEP_FN,      /* {async_fn_env#0}: says nothing that the fn's own step does not */
-    STEP_BLOCK,   /* {async_block#1} */
-    STEP_CLOSURE, /* {closure#2} */
-    STEP_ASYNC_CLOSURE,
-};
-
-static enum step_kind kind_of_step(const struct step *step)
+enum step_kind name_step_kind(const struct name_step *step)
 {
     if (step->word[0] != '{')
         return STEP_WORD;
-    if (word_begins(step, "{async_fn"))
+    if (name_step_begins(step, "{async_fn"))
         return STEP_FN;
-    if (word_begins(step, "{async_block"))
+    if (name_step_begins(step, "{async_block"))
         return STEP_BLOCK;
-    if (word_begins(step, "{async_closure"))
+    if (name_step_begins(step, "{async_closure"))
         return STEP_ASYNC_CLOSURE;
-    if (word_begins(step, "{closure") || word_is(step, "{{closure}}"))
+    if (name_step_begins(step, "{closure") || word_is(step, "{{closure}}"))
         return STEP_CLOSURE;
     return STEP_WORD;
 }
 
 /* "{closure_env#3}" gives "#3}", "{{closure}}" gives "}". */
-static void emit_number(struct rewrite *rewrite, const struct step *step)
+static void emit_number(struct rewrite *rewrite, const struct name_step *step)
 {
     const char *mark = memchr(step->word, '#', step->length);
     if (mark)
@@ -185,24 +156,24 @@ static void emit_number(struct rewrite *rewrite, const struct step *step)
 }
 
 /* The generic arguments of a fn stand in DWARF at its compiler-made steps: find the last ones. */
-static const struct step *late_arguments(const struct path *path, unsigned from)
+const struct name_step *name_late_arguments(const struct name_path *path, unsigned from)
 {
     for (unsigned i = path->nr; i-- > from;)
         if (path->steps[i].arguments)
-            return kind_of_step(&path->steps[i]) == STEP_WORD ? NULL : &path->steps[i];
+            return name_step_kind(&path->steps[i]) == STEP_WORD ? NULL : &path->steps[i];
     return NULL;
 }
 
-static bool next_is(const struct path *path, unsigned i, enum step_kind kind)
+static bool next_is(const struct name_path *path, unsigned i, enum step_kind kind)
 {
-    return i + 1 < path->nr && kind_of_step(&path->steps[i + 1]) == kind;
+    return i + 1 < path->nr && name_step_kind(&path->steps[i + 1]) == kind;
 }
 
-static unsigned last_word(const struct path *path)
+unsigned name_last_word(const struct name_path *path)
 {
     unsigned last = 0;
     for (unsigned i = 0; i < path->nr; i++)
-        if (kind_of_step(&path->steps[i]) == STEP_WORD)
+        if (name_step_kind(&path->steps[i]) == STEP_WORD)
             last = i;
     return last;
 }
@@ -214,7 +185,7 @@ static void emit_separator(struct rewrite *rewrite, bool *any)
     *any = true;
 }
 
-static void emit_word(struct rewrite *rewrite, const struct step *step)
+static void emit_word(struct rewrite *rewrite, const struct name_step *step)
 {
     if (step->word[0] == '<' && step->length > 2) { /* <X as Y> */
         struct rewrite inner = *rewrite;
@@ -228,13 +199,13 @@ static void emit_word(struct rewrite *rewrite, const struct step *step)
 }
 
 /* Steps from..end of a path, compiler-made ones in the source's words. */
-static void emit_steps(struct rewrite *rewrite, const struct path *path, unsigned from, bool any)
+static void emit_steps(struct rewrite *rewrite, const struct name_path *path, unsigned from, bool any)
 {
-    const struct step *late = late_arguments(path, from);
-    unsigned name = last_word(path);
+    const struct name_step *late = name_late_arguments(path, from);
+    unsigned name = name_last_word(path);
     for (unsigned i = from; i < path->nr; i++) {
-        const struct step *step = &path->steps[i];
-        switch (kind_of_step(step)) {
+        const struct name_step *step = &path->steps[i];
+        switch (name_step_kind(step)) {
         case STEP_FN:
             break;
         case STEP_BLOCK:
@@ -249,7 +220,7 @@ static void emit_steps(struct rewrite *rewrite, const struct path *path, unsigne
             emit_number(rewrite, step);
             break;
         case STEP_ASYNC_CLOSURE:
-            if (i > from && kind_of_step(step - 1) == STEP_CLOSURE)
+            if (i > from && name_step_kind(step - 1) == STEP_CLOSURE)
                 break;
             emit_separator(rewrite, &any);
             text_append_str(rewrite->out, "{async closure");
@@ -270,14 +241,14 @@ static void emit_steps(struct rewrite *rewrite, const struct path *path, unsigne
 /* --- paths -------------------------------------------------------------------------------------------- */
 
 /* The step behind the last {impl#N} whose source form is known; 0: none.  *display is that form. */
-static unsigned find_impl(const struct names *names, const struct path *path,
+static unsigned find_impl(const struct names *names, const struct name_path *path,
                           const char **display)
 {
     uint64_t hash = 0;
     unsigned behind = 0;
     for (unsigned i = 0; i < path->nr; i++) {
         hash = hash_bytes(path->steps[i].word, path->steps[i].length, hash);
-        if (!word_begins(&path->steps[i], "{impl#"))
+        if (!name_step_begins(&path->steps[i], "{impl#"))
             continue;
         const uint32_t *row = map_find(&names->impls, hash);
         if (!row)
@@ -289,27 +260,27 @@ static unsigned find_impl(const struct names *names, const struct path *path,
 }
 
 /* Short names keep the last step; those of futures and closures need their path to say anything. */
-static unsigned first_shown(const struct path *path)
+static unsigned first_shown(const struct name_path *path)
 {
-    enum step_kind last = kind_of_step(&path->steps[path->nr - 1]);
+    enum step_kind last = name_step_kind(&path->steps[path->nr - 1]);
     if (last == STEP_WORD)
         return path->nr - 1;
     if (last == STEP_CLOSURE)
-        return last_word(path);
+        return name_last_word(path);
     return 0;
 }
 
 /* core::future::from_generator::GenFuture<T> */
-static bool is_gen_future(const struct path *path)
+static bool is_gen_future(const struct name_path *path)
 {
-    const struct step *last = &path->steps[path->nr - 1];
+    const struct name_step *last = &path->steps[path->nr - 1];
     return path->nr == 4 && last->arguments && word_is(last, "GenFuture") &&
            word_is(&path->steps[2], "from_generator") && word_is(&path->steps[0], "core");
 }
 
-static void emit_path(struct rewrite *rewrite, const struct path *path)
+static void emit_path(struct rewrite *rewrite, const struct name_path *path)
 {
-    const struct step *last = &path->steps[path->nr - 1];
+    const struct name_step *last = &path->steps[path->nr - 1];
     if (rewrite->style != NAME_FULL && is_gen_future(path)) {
         /* Before Rust 1.67 each async fn's type was wrapped in this one. */
         rewrite_text(rewrite, last->arguments, last->arguments_length);
@@ -332,18 +303,25 @@ static void emit_path(struct rewrite *rewrite, const struct path *path)
 
 static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length)
 {
-    if (rewrite->nesting >= MAX_NESTING) {
+    if (rewrite->nesting >= NAME_MAX_NESTING) {
         text_append(rewrite->out, raw, length);
         return;
     }
     rewrite->nesting++;
-    struct path path;
+    struct name_path path;
+    if (length > 6 && memcmp(raw, "(dyn ", 5) == 0 && group_length(raw, length) == length) {
+        raw++; /* DWARF's brackets around the only thing in an argument */
+        length -= 2;
+    }
     for (size_t at = 0; at < length;) {
-        bool may_begin = is_word_char(raw[at]) || raw[at] == '{' || raw[at] == '<';
-        size_t used = may_begin ? read_path(raw + at, length - at, &path) : 0;
+        bool may_begin = name_is_word_char(raw[at]) || raw[at] == '{' || raw[at] == '<';
+        size_t used = may_begin ? name_path_read(raw + at, length - at, &path) : 0;
         if (used && path.nr) {
             emit_path(rewrite, &path);
             at += used;
+        } else if (raw[at] == '=' && at && raw[at - 1] != ' ') {
+            text_append_str(rewrite->out, " = "); /* Output=T */
+            at++;
         } else {
             text_append_char(rewrite->out, raw[at++]);
         }
@@ -358,150 +336,13 @@ void names_type(const struct names *names, const char *raw, enum name_style styl
     rewrite_text(&rewrite, raw, strlen(raw));
 }
 
-/* --- futures ------------------------------------------------------------------------------------------ */
-
-/* A generic parameter as legacy symbols write it: one capitalised word without a path. */
-static bool is_parameter(const char *word, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        if (!isalnum((unsigned char)word[i]))
-            return false;
-    return length && isupper((unsigned char)word[0]);
-}
-
-/* The only parameter that occurs in `text`, or NULL where there is none or several. */
-static const char *only_parameter(const char *text, size_t *length)
-{
-    const char *found = NULL;
-    for (const char *p = text; *p;) {
-        const char *start = p;
-        while (is_word_char(*p) || (p[0] == ':' && p[1] == ':'))
-            p += *p == ':' ? 2 : 1;
-        size_t word = (size_t)(p - start);
-        if (!word) {
-            p++;
-            continue;
-        }
-        if (!is_parameter(start, word))
-            continue;
-        if (found && (*length != word || memcmp(found, start, word) != 0))
-            return NULL;
-        found = start;
-        *length = word;
-    }
-    return found;
-}
-
-/* `text` with each word `parameter` replaced. */
-static void replace_parameter(const char *text, const char *parameter, size_t length,
-                              const struct step *by, struct text *out)
-{
-    for (const char *p = text; *p;) {
-        const char *start = p;
-        while (is_word_char(*p) || (p[0] == ':' && p[1] == ':'))
-            p += *p == ':' ? 2 : 1;
-        size_t word = (size_t)(p - start);
-        if (word == length && memcmp(start, parameter, length) == 0)
-            text_append(out, by->arguments, by->arguments_length);
-        else if (word)
-            text_append(out, start, word);
-        else
-            text_append_char(out, *p++);
-    }
-}
-
-static unsigned last_impl(const struct path *path)
-{
-    unsigned behind = 0;
-    for (unsigned i = 0; i < path->nr; i++)
-        if (word_begins(&path->steps[i], "{impl#"))
-            behind = i + 1;
-    return behind;
-}
-
-static void append_step(struct text *raw, const struct step *step, bool with_arguments)
-{
-    if (raw->length)
-        text_append_str(raw, "::");
-    text_append(raw, step->word, step->length);
-    if (with_arguments && step->arguments) {
-        text_append_char(raw, '<');
-        text_append(raw, step->arguments, step->arguments_length);
-        text_append_char(raw, '>');
-    }
-}
-
-/*
- * A raw name without {impl#N}, put together from the poll function's symbol, which knows the impl,
- * and DWARF's path, which knows the rest.  False: the symbol does not fit.
- */
-static bool join_symbol(const struct path *path, unsigned behind, const char *symbol,
-                        struct text *raw)
-{
-    struct text folded, impl;
-    text_init(&folded);
-    text_init(&impl);
-    text_append_str(&folded, symbol);
-    rust_path_source_form(&folded);
-    size_t impl_length = rust_path_parent(text_str(&folded), folded.length, path->nr - behind);
-    text_append(&impl, text_str(&folded), impl_length);
-    if (impl_length)
-        rust_path_unwrap(&impl);
-    const struct step *late = late_arguments(path, behind);
-    /* v0 symbols ("{closure#0}") carry the instance's arguments, legacy ones ("{{closure}}") the
-     * parameters' names. */
-    bool is_v0 = !strstr(symbol, "{{closure}}");
-    size_t length = 0;
-    const char *parameter = late && !is_v0 ? only_parameter(text_str(&impl), &length) : NULL;
-    bool one = late && argument_length(late->arguments, late->arguments_length) ==
-                           late->arguments_length;
-    if (parameter && one) {
-        replace_parameter(text_str(&impl), parameter, length, late, raw);
-        late = NULL;
-    } else {
-        text_append_str(raw, text_str(&impl));
-    }
-    const char *rest = text_str(&folded) + impl_length + 2;
-    for (unsigned i = behind; impl_length && i < path->nr; i++) {
-        size_t step = rust_path_step(rest, strlen(rest));
-        if (is_v0 && kind_of_step(&path->steps[i]) == STEP_WORD) {
-            text_append_str(raw, "::");
-            text_append(raw, rest, step);
-        } else {
-            append_step(raw, &path->steps[i], late && !is_v0);
-        }
-        rest += rest[step] ? step + 2 : step;
-    }
-    text_deinit(&folded);
-    text_deinit(&impl);
-    return impl_length > 0;
-}
-
-void names_future(const struct names *names, const struct plan_future *future,
-                  enum name_style style, struct text *out)
-{
-    const char *dwarf = plan_string(names->plan, future->path);
-    const char *symbol = plan_string(names->plan, future->symbol);
-    enum name_style shown = style == NAME_SHORT ? NAME_PATH : style;
-    struct path path;
-    size_t used = read_path(dwarf, strlen(dwarf), &path);
-    unsigned behind = used == strlen(dwarf) ? last_impl(&path) : 0;
-    struct text raw;
-    text_init(&raw);
-    if (behind && *symbol && join_symbol(&path, behind, symbol, &raw))
-        names_type(names, text_str(&raw), shown, out);
-    else
-        names_type(names, dwarf, shown, out);
-    text_deinit(&raw);
-}
-
 /* --- set-up -------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_impl_path(const char *raw)
 {
-    struct path path;
+    struct name_path path;
     uint64_t hash = 0;
-    read_path(raw, strlen(raw), &path);
+    name_path_read(raw, strlen(raw), &path);
     for (unsigned i = 0; i < path.nr; i++)
         hash = hash_bytes(path.steps[i].word, path.steps[i].length, hash);
     return hash;

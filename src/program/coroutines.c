@@ -4,8 +4,8 @@
 #include <dwarf.h>
 #include <stdlib.h>
 
+#include "program/awaits.h"
 #include "program/demangle.h"
-#include "program/macro_source.h"
 
 /* --- choosing one of many copies ------------------------------------------------------------- */
 
@@ -49,6 +49,7 @@ static uint64_t payload_hash(const struct layout *layout, die_ref payload, uint6
 static void read_shape(const struct layout *layout, struct coroutine *coroutine)
 {
     struct dwarf_die die, part, variant, member;
+    die_ref last = DIE_NONE; /* hostile variants may share one payload */
     if (!dwarf_die_at(layout->dwarf, coroutine->env->die, &die))
         return;
     for (bool more = dwarf_child(&die, &part); more; more = dwarf_sibling(&part, &part)) {
@@ -60,8 +61,11 @@ static void read_shape(const struct layout *layout, struct coroutine *coroutine)
                 continue;
             uint32_t line = (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
             coroutine->line = coroutine->line ? coroutine->line : line;
-            coroutine->shape = payload_hash(layout, dwarf_attr_ref(&member, DW_AT_type),
-                                            hash_u64(line, coroutine->shape));
+            die_ref payload = dwarf_attr_ref(&member, DW_AT_type);
+            coroutine->shape = hash_u64(line, coroutine->shape);
+            if (payload != last)
+                coroutine->shape = payload_hash(layout, payload, coroutine->shape);
+            last = payload;
         }
         return;
     }
@@ -123,274 +127,6 @@ void coroutines_free(struct coroutines *coroutines)
     *coroutines = (struct coroutines){0};
 }
 
-/* --- bodies: the code of a coroutine ---------------------------------------------------------- */
-
-struct awaitee {
-    plan_type_id type;
-    plan_file_id file;
-    uint32_t line;
-    bool taken;
-};
-
-struct awaitees {
-    struct awaitee *rows;
-    size_t nr, capacity;
-};
-
-/* Gathers the variables named __awaitee below a body, in the order of the source's scopes. */
-static void gather_awaitees(struct layout *layout, const struct dwarf_die *body,
-                            struct awaitees *awaitees)
-{
-    struct dwarf_die die;
-    uint64_t offset = body->offset, depth = 0;
-    while (dwarf_die_read(body->unit, offset, &die, &offset)) {
-        if (!die.abbrev) {
-            if (!--depth)
-                return;
-            continue;
-        }
-        depth += die.abbrev->has_children;
-        if (!depth)
-            return;
-        const char *name = die.abbrev->tag == DW_TAG_variable
-                               ? dwarf_attr_string(&die, DW_AT_name)
-                               : NULL;
-        if (!name || strcmp(name, "__awaitee") != 0)
-            continue;
-        awaitees->rows = array_reserve(awaitees->rows, &awaitees->capacity, awaitees->nr + 1,
-                                       sizeof(*awaitees->rows));
-        awaitees->rows[awaitees->nr++] = (struct awaitee){
-            .type = layout_compile(layout, dwarf_attr_ref(&die, DW_AT_type)),
-            .file = layout_file(layout, &die, DW_AT_decl_file),
-            .line = (uint32_t)dwarf_attr_number(&die, DW_AT_decl_line, 0),
-        };
-    }
-}
-
-/* --- awaits inside macros --------------------------------------------------------------------- */
-
-/* One future while its awaits are placed. */
-struct placing {
-    struct layout *layout;
-    const struct plan_future *future;
-    const struct plan_variant *variants; /* a copy: the tables move */
-    bool *in_macro;                      /* of each variant */
-    plan_type_id *awaited;               /* of each variant: the type of its __awaitee */
-    uint32_t nr_variants;
-    uint32_t last_line; /* of the function: where Returned is; 0: unknown */
-    struct awaitees awaitees;
-    struct plan_await *awaits;
-    struct map *macros; /* file id and line -> what ask_macro found */
-    int64_t built_ns;
-};
-
-static const char *file_path(const struct placing *placing, plan_file_id file)
-{
-    struct plan_builder *builder = placing->layout->builder;
-    const struct plan_file *row = file.v ? plan_builder_row(builder, PLAN_FILES, file.v) : NULL;
-    return row ? plan_builder_text(builder, row->path) : NULL;
-}
-
-static bool is_suspend(const struct placing *placing, uint32_t v)
-{
-    return str_starts_with(plan_builder_text(placing->layout->builder, placing->variants[v].name),
-                           "Suspend");
-}
-
-static bool in_function(const struct placing *placing, plan_file_id file, uint32_t line)
-{
-    return file.v == placing->future->file.v && line >= placing->future->line &&
-           (!placing->last_line || line <= placing->last_line);
-}
-
-/* Is the line inside a macro's definition?  The answer is kept: the same places come often. */
-static enum macro_answer ask_macro(const struct placing *placing, plan_file_id file,
-                                   uint32_t line, plan_str *name)
-{
-    bool is_new;
-    struct text text;
-    text_init(&text);
-    uint32_t *answer = map_put(placing->macros, (uint64_t)file.v << 32 | line, &is_new);
-    if (is_new) {
-        enum macro_answer found =
-            macro_name_at(file_path(placing, file), line, placing->built_ns, &text);
-        plan_str str = plan_builder_string(placing->layout->builder, text_str(&text));
-        *answer = found == MACRO_FOUND ? str.v + MACRO_FOUND : found;
-    }
-    text_deinit(&text);
-    *name = (plan_str){*answer > MACRO_FOUND ? *answer - MACRO_FOUND : 0};
-    return *answer >= MACRO_FOUND ? MACRO_FOUND : (enum macro_answer)*answer;
-}
-
-static plan_type_id find_awaited(const struct placing *placing, uint32_t v)
-{
-    struct plan_builder *builder = placing->layout->builder;
-    plan_type_id payload = placing->variants[v].payload;
-    const struct plan_type *type =
-        payload.v ? plan_builder_row(builder, PLAN_TYPES, payload.v) : NULL;
-    for (uint32_t m = 0; type && m < type->nr_members; m++) {
-        const struct plan_member *member =
-            plan_builder_row(builder, PLAN_MEMBERS, type->first_member + m);
-        if (strcmp(plan_builder_text(builder, member->name), "__awaitee") == 0)
-            return member->type;
-    }
-    return (plan_type_id){0};
-}
-
-static bool has_awaitee_there(const struct placing *placing, uint32_t v)
-{
-    const struct plan_variant *variant = &placing->variants[v];
-    plan_type_id type = placing->awaited[v];
-    for (size_t i = 0; i < placing->awaitees.nr; i++) {
-        const struct awaitee *row = &placing->awaitees.rows[i];
-        if (row->type.v == type.v && row->file.v == variant->file.v && row->line == variant->line)
-            return true;
-    }
-    return false;
-}
-
-static bool is_outside(const struct placing *placing, uint32_t v)
-{
-    const struct plan_variant *variant = &placing->variants[v];
-    return is_suspend(placing, v) && variant->line && placing->future->line &&
-           placing->future->file.v && !in_function(placing, variant->file, variant->line);
-}
-
-/*
- * The line of an await is where its tokens stand: for an await that a macro writes, in the macro.
- * Outside of the function's lines it may still be the user's: attributes such as #[instrument]
- * give a body their own extent, and a macro may write the `async` around a user's block.  The
- * source decides, where it is at hand; else the variable __awaitee, whose line is the user's.
- */
-static bool find_in_macro(const struct placing *placing, uint32_t v)
-{
-    const struct plan_variant *variant = &placing->variants[v];
-    plan_str name;
-    if (!is_outside(placing, v))
-        return false;
-    enum macro_answer answer = ask_macro(placing, variant->file, variant->line, &name);
-    if (answer == MACRO_UNKNOWN && variant->file.v != placing->future->file.v)
-        return !has_awaitee_there(placing, v);
-    return answer != MACRO_NONE;
-}
-
-/* Awaits that are no macro's use up their own variables, so that those left over are macros'. */
-static void take_plain_awaits(struct placing *placing)
-{
-    struct awaitees *awaitees = &placing->awaitees;
-    for (uint32_t v = 0; v < placing->nr_variants; v++) {
-        if (!is_suspend(placing, v) || placing->in_macro[v])
-            continue;
-        plan_type_id type = placing->awaited[v];
-        for (size_t i = 0; i < awaitees->nr; i++) {
-            struct awaitee *row = &awaitees->rows[i];
-            if (row->taken || row->type.v != type.v || row->line != placing->variants[v].line)
-                continue;
-            row->taken = true;
-            break;
-        }
-    }
-}
-
-/*
- * The user's line of await `v`: that of the variable __awaitee of the same type.  With several
- * of one type they are paired in order, if there are as many as awaits; else the line is unknown.
- */
-static const struct awaitee *match_awaitee(const struct placing *placing, uint32_t v)
-{
-    plan_type_id type = placing->awaited[v];
-    const struct awaitees *awaitees = &placing->awaitees;
-    uint32_t rank = 0, nr_awaits = 0, nr_rows = 0;
-    const struct awaitee *ranked = NULL, *first = NULL;
-    bool all_equal = true;
-    if (!type.v)
-        return NULL;
-    for (uint32_t other = 0; other < placing->nr_variants; other++)
-        if (placing->in_macro[other] && placing->awaited[other].v == type.v) {
-            rank += other < v;
-            nr_awaits++;
-        }
-    for (size_t i = 0; i < awaitees->nr; i++) {
-        const struct awaitee *row = &awaitees->rows[i];
-        if (row->taken || row->type.v != type.v || !in_function(placing, row->file, row->line))
-            continue;
-        first = first ? first : row;
-        all_equal &= row->line == first->line;
-        if (nr_rows++ == rank)
-            ranked = row;
-    }
-    if (!nr_rows)
-        return NULL;
-    return all_equal ? first : nr_rows == nr_awaits ? ranked : NULL;
-}
-
-/* For a macro of the same crate the compiler keeps only its inner line: look at the calls. */
-static uint32_t line_by_calls(const struct placing *placing, uint32_t v, const char *macro)
-{
-    enum { MAX_CALLS = 256 };
-    uint32_t lines[MAX_CALLS], rank = 0, nr_awaits = 0;
-    const struct plan_variant *variant = &placing->variants[v];
-    for (uint32_t other = 0; other < placing->nr_variants; other++)
-        if (placing->in_macro[other] && placing->variants[other].line == variant->line &&
-            placing->variants[other].file.v == variant->file.v) {
-            rank += other < v;
-            nr_awaits++;
-        }
-    size_t nr = !placing->last_line
-                    ? 0
-                    : macro_calls(file_path(placing, placing->future->file), macro,
-                                  placing->future->line, placing->last_line, placing->built_ns,
-                                  lines, MAX_CALLS);
-    return nr == nr_awaits ? lines[rank] : 0;
-}
-
-static void place_await(struct placing *placing, uint32_t v)
-{
-    struct plan_builder *builder = placing->layout->builder;
-    const struct plan_variant *variant = &placing->variants[v];
-    struct plan_await *await = &placing->awaits[v];
-    struct text macro;
-    plan_str name;
-    text_init(&macro);
-    bool named = ask_macro(placing, variant->file, variant->line, &name) == MACRO_FOUND;
-    if (named) {
-        text_append_str(&macro, plan_builder_text(builder, name));
-    } else {
-        const char *path = file_path(placing, variant->file);
-        const char *slash = path ? strrchr(path, '/') : NULL;
-        text_printf(&macro, "macro in %s", slash ? slash + 1 : "unknown file");
-    }
-    const struct awaitee *awaitee = match_awaitee(placing, v);
-    uint32_t line = awaitee ? awaitee->line
-                    : named ? line_by_calls(placing, v, text_str(&macro))
-                            : 0;
-    await->file = placing->future->file;
-    await->line = line ? line : placing->future->line;
-    await->is_exact = line != 0;
-    await->macro = plan_builder_string(builder, text_str(&macro));
-    text_deinit(&macro);
-}
-
-static void place_awaits(struct placing *placing, const struct dwarf_die *body)
-{
-    bool any = false;
-    for (uint32_t v = 0; v < placing->nr_variants; v++)
-        any |= is_outside(placing, v);
-    if (!any)
-        return;
-    for (uint32_t v = 0; v < placing->nr_variants; v++)
-        placing->awaited[v] = find_awaited(placing, v);
-    if (body)
-        gather_awaitees(placing->layout, body, &placing->awaitees);
-    for (uint32_t v = 0; v < placing->nr_variants; v++)
-        placing->in_macro[v] = find_in_macro(placing, v);
-    take_plain_awaits(placing);
-    for (uint32_t v = 0; v < placing->nr_variants; v++)
-        if (placing->in_macro[v])
-            place_await(placing, v);
-    free(placing->awaitees.rows);
-}
-
 /* --- rows of the plan ------------------------------------------------------------------------- */
 
 struct compiling {
@@ -400,8 +136,7 @@ struct compiling {
     struct map bodies_by_path; /* path hash -> row + 1 of the best body of that path */
     struct map symbols; /* hash of a mangled name -> symbol + 1 */
     const struct elf_file *symbol_file;
-    struct map macros; /* see struct placing */
-    int64_t built_ns;
+    struct awaits awaits;
 };
 
 /* Better: has an address, has a symbol. */
@@ -507,45 +242,18 @@ static void set_code(struct compiling *compiling, const struct index_body *body,
     free(ranges.rows);
 }
 
-/* The await rows of a future whose variants begin at `first`; also its file and line. */
-static void compile_awaits(struct compiling *compiling, const struct dwarf_die *body,
-                           struct plan_future *future)
+/* Is the first generic argument called Self? */
+static bool is_default_method(const struct dwarf *dwarf, die_ref env)
 {
-    struct plan_builder *builder = compiling->layout->builder;
-    const struct plan_type *type =
-        future->type.v ? plan_builder_row(builder, PLAN_TYPES, future->type.v) : NULL;
-    uint32_t nr = type ? type->nr_variants : 0, first = type ? type->first_variant : 0;
-    struct plan_variant *variants = memory_alloc((nr + 1) * sizeof(*variants));
-    struct plan_await *awaits = memory_alloc((nr + 1) * sizeof(*awaits));
-    bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
-    plan_type_id *awaited = memory_alloc((nr + 1) * sizeof(*awaited));
-    struct placing placing = {
-        .layout = compiling->layout, .future = future, .variants = variants, .nr_variants = nr,
-        .awaits = awaits, .in_macro = in_macro, .awaited = awaited,
-        .macros = &compiling->macros, .built_ns = compiling->built_ns,
-    };
-    for (uint32_t v = 0; v < nr; v++) {
-        variants[v] = *(struct plan_variant *)plan_builder_row(builder, PLAN_VARIANTS, first + v);
-        const char *name = plan_builder_text(builder, variants[v].name);
-        if (strcmp(name, "Unresumed") == 0) {
-            future->file = variants[v].file;
-            future->line = variants[v].line;
-        } else if (strcmp(name, "Returned") == 0) {
-            placing.last_line = variants[v].line;
-        }
+    struct dwarf_die die, child;
+    if (!dwarf_die_at(dwarf, env, &die))
+        return false;
+    for (bool more = dwarf_child(&die, &child); more; more = dwarf_sibling(&child, &child)) {
+        const char *name = dwarf_attr_string(&child, DW_AT_name);
+        if (dwarf_tag(&child) == DW_TAG_template_type_parameter)
+            return name && strcmp(name, "Self") == 0;
     }
-    /* An attribute's extent, not the body's. */
-    if (placing.last_line <= future->line)
-        placing.last_line = 0;
-    place_awaits(&placing, body);
-    for (uint32_t v = 0; v < nr; v++) {
-        uint32_t id = plan_builder_add(builder, PLAN_AWAITS, &awaits[v]);
-        future->first_await = v ? future->first_await : id;
-    }
-    free(variants);
-    free(awaits);
-    free(in_macro);
-    free(awaited);
+    return false;
 }
 
 static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_one)
@@ -561,6 +269,7 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
     struct plan_future future = {
         .path = plan_builder_string(builder, text_str(&path)),
         .kind = kind_of(env->name),
+        .is_default_method = is_default_method(layout->dwarf, env->die),
         .nr_copies = coroutine->nr_copies,
         .type = env->is_declaration ? (plan_type_id){0} : layout_compile(layout, env->die),
     };
@@ -575,7 +284,7 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
         future.type.v ? plan_builder_row(builder, PLAN_TYPES, future.type.v) : NULL;
     if (type && type->kind != PLAN_TYPE_COROUTINE)
         future.type.v = 0; /* an env without states: corrupt */
-    compile_awaits(compiling, has_body ? &body : NULL, &future);
+    awaits_compile(&compiling->awaits, has_body ? &body : NULL, &future);
     plan_builder_add(builder, PLAN_FUTURES, &future);
 }
 
@@ -583,8 +292,8 @@ void coroutines_compile(const struct coroutines *coroutines, struct layout *layo
                         const struct elf_file *symbols)
 {
     struct compiling compiling = {.layout = layout, .coroutines = coroutines,
-                                  .symbol_file = symbols,
-                                  .built_ns = symbols->file.identity.modified_ns};
+                                  .symbol_file = symbols};
+    awaits_init(&compiling.awaits, layout, symbols->file.identity.modified_ns);
     map_bodies(&compiling);
     for (uint32_t i = 0; i < coroutines->nr; i++) {
         const struct coroutine *row = &coroutines->rows[i];
@@ -595,6 +304,6 @@ void coroutines_compile(const struct coroutines *coroutines, struct layout *layo
     }
     map_deinit(&compiling.bodies);
     map_deinit(&compiling.bodies_by_path);
-    map_deinit(&compiling.macros);
+    awaits_deinit(&compiling.awaits);
     map_deinit(&compiling.symbols);
 }

@@ -79,16 +79,33 @@ static bool read_segments(struct elf_file *elf, Elf *handle, struct error *err)
     return true;
 }
 
-static bool read_section(struct elf_file *elf, Elf *handle, size_t names, Elf_Scn *scn,
+/*
+ * The table of section names, straight from the file: libelf would unpack a compressed one into
+ * memory that ends with its handle.  None where it does not end in NUL.
+ */
+static struct elf_bytes names_of(const struct elf_file *elf, Elf *handle, size_t index)
+{
+    GElf_Shdr shdr;
+    Elf_Scn *scn = elf_getscn(handle, index);
+    uint64_t size = elf->file.size_bytes;
+    if (!scn || !gelf_getshdr(scn, &shdr) || shdr.sh_type == SHT_NOBITS ||
+        (shdr.sh_flags & SHF_COMPRESSED) || !shdr.sh_size || shdr.sh_offset > size ||
+        shdr.sh_size > size - shdr.sh_offset ||
+        elf->file.bytes[shdr.sh_offset + shdr.sh_size - 1] != 0)
+        return (struct elf_bytes){0};
+    return (struct elf_bytes){elf->file.bytes + shdr.sh_offset, shdr.sh_size};
+}
+
+static bool read_section(struct elf_file *elf, struct elf_bytes names, Elf_Scn *scn,
                          struct error *err)
 {
     GElf_Shdr shdr;
     if (!gelf_getshdr(scn, &shdr))
         return error_truncated(elf, "section header table", err);
-    const char *name = elf_strptr(handle, names, shdr.sh_name);
+    const char *name = shdr.sh_name < names.size ? (const char *)names.data + shdr.sh_name : "";
     struct elf_section *section = &elf->sections[elf->nr_sections++];
     *section = (struct elf_section){
-        .name = name ? name : "", .addr = shdr.sh_addr, .flags = shdr.sh_flags,
+        .name = name, .addr = shdr.sh_addr, .flags = shdr.sh_flags,
         .type = shdr.sh_type, .link = shdr.sh_link,
     };
     if (shdr.sh_type == SHT_NOBITS || shdr.sh_type == SHT_NULL)
@@ -115,9 +132,10 @@ static bool read_sections(struct elf_file *elf, Elf *handle, struct error *err)
         return error_truncated(elf, "section header table", err);
     elf->sections = arena_alloc(&elf->arena, (nr + 1) * sizeof(*elf->sections));
     uint64_t total = 0;
+    struct elf_bytes name_bytes = names_of(elf, handle, names);
     for (size_t i = 0; i < nr; i++) {
         Elf_Scn *scn = elf_getscn(handle, i);
-        if (!scn || !read_section(elf, handle, names, scn, err))
+        if (!scn || !read_section(elf, name_bytes, scn, err))
             return scn ? false : error_truncated(elf, "section header table", err);
         total += elf->sections[i].bytes.size;
     }

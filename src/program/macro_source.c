@@ -222,6 +222,23 @@ static bool line_has(struct lexer lexer, uint32_t line, const char *word)
     return memmem(lexer.at, length, word, strlen(word)) != NULL;
 }
 
+/* Appends "#[path]" when the line begins with an attribute. */
+static bool attribute_at(struct lexer lexer, uint32_t line, struct text *name)
+{
+    for (; lexer.at < lexer.end && lexer.line < line; lexer.at++)
+        lexer.line += *lexer.at == '\n';
+    while (lexer.at < lexer.end && (*lexer.at == ' ' || *lexer.at == '\t'))
+        lexer.at++;
+    if (!ahead(&lexer, "#["))
+        return false;
+    const char *start = lexer.at;
+    for (lexer.at += 2; lexer.at < lexer.end && (is_word(*lexer.at) || *lexer.at == ':');)
+        lexer.at++;
+    text_append(name, start, (size_t)(lexer.at - start));
+    text_append_char(name, ']');
+    return true;
+}
+
 enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
                                 struct text *name)
 {
@@ -233,11 +250,13 @@ enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_n
         /* cargo's copy of a published crate does not change; another source may have. */
         if (strstr(path, "/registry/src/") || line_has(lexer, line, "await"))
             answer = macro.length ? MACRO_FOUND : MACRO_NONE;
+        else if (attribute_at(lexer, line, name))
+            answer = MACRO_ATTRIBUTE;
         if (answer == MACRO_FOUND)
             text_printf(name, "%.*s!", (int)macro.length, macro.name);
         file_close(&file);
     }
-    for (size_t i = 0; answer != MACRO_FOUND && path &&
+    for (size_t i = 0; answer < MACRO_ATTRIBUTE && path &&
                        i < sizeof(known_macros) / sizeof(*known_macros); i++) {
         if (!str_ends_with(path, known_macros[i].path_end))
             continue;

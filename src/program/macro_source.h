@@ -11,13 +11,14 @@
 enum macro_answer {
     MACRO_UNKNOWN, /* the source is not at hand or newer than the program */
     MACRO_NONE,    /* the line is in no macro's definition */
+    MACRO_ATTRIBUTE, /* the line is an attribute's, such as #[tracing::instrument] */
     MACRO_FOUND,
 };
 
 /*
  * Is the line inside the definition of a macro?  Read from the file itself when it is not newer
  * than `built_ns` (else it may be another text), or known by the file's name.  When found, "name!"
- * is appended.
+ * is appended, for an attribute "#[path]".
  */
 enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_ns,
                                 struct text *name);

@@ -5,7 +5,7 @@
  * used when it belongs to somebody else or others may write to it.
  *
  * A file's name is a hash of the program's real path (and of the --symbols file), its key a hash
- * of what those files are now (size, times, inode) and of the plan's version.  The plan lists
+ * of what those files and asyncmem itself are now (size, times, inode) and of the plan's version.  The plan lists
  * every file it was read from; one that changed makes it stale.  Files are written anew beside
  * the old one and renamed.  What is read is checked like any hostile input.
  */

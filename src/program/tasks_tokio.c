@@ -193,7 +193,8 @@ struct naming {
     const struct coroutines *coroutines;
     const struct elf_file *program, *symbols;
     struct map polls; /* address -> row + 1 of index->task_polls */
-    struct map cells; /* hash of "T, S" -> row + 1 of index->task_cells */
+    struct map cells; /* hash of "T, S" -> row + 1 of the first of index->task_cells */
+    uint32_t *next_cell; /* row + 1 of the next one of the same names; 0: none */
 };
 
 static void map_index(struct naming *naming)
@@ -201,9 +202,44 @@ static void map_index(struct naming *naming)
     const struct program_index *index = naming->layout->index;
     for (size_t i = 0; i < index->task_polls.nr; i++)
         *map_put(&naming->polls, index->task_polls.rows[i].addr, NULL) = (uint32_t)i + 1;
-    for (size_t i = 0; i < index->task_cells.nr; i++)
-        *map_put(&naming->cells, hash_str(index->task_cells.rows[i].name + strlen("Cell<"), 0),
-                 NULL) = (uint32_t)i + 1;
+    naming->next_cell = memory_alloc((index->task_cells.nr + 1) * sizeof(*naming->next_cell));
+    for (uint32_t i = (uint32_t)index->task_cells.nr; i-- > 0;) {
+        const char *names = index->task_cells.rows[i].name + strlen("Cell<");
+        uint32_t *first = map_put(&naming->cells, hash_str(names, 0), NULL);
+        naming->next_cell[i] = *first;
+        *first = i + 1;
+    }
+}
+
+/* Does the cell's trailer lie where the vtable says?  Two crates may have a T of one name. */
+static bool cell_fits(const struct plan_builder *builder, plan_type_id cell,
+                      const struct plan_task *task)
+{
+    const struct plan_type *types = (const struct plan_type *)builder->tables[PLAN_TYPES].rows;
+    const struct plan_member *members =
+        (const struct plan_member *)builder->tables[PLAN_MEMBERS].rows;
+    const struct plan_type *type = cell.v ? &types[cell.v - 1] : NULL;
+    for (uint32_t m = 0; type && m < type->nr_members; m++) {
+        const struct plan_member *member = &members[type->first_member - 1 + m];
+        if (strcmp(plan_builder_text(builder, member->name), "trailer") == 0)
+            return member->offset_bytes == task->trailer_offset;
+    }
+    return false;
+}
+
+/* Copies of one cell in many units are equal: a few tries are enough. */
+static plan_type_id find_cell(struct naming *naming, const char *arguments,
+                              const struct plan_task *task)
+{
+    const struct index_items *cells = &naming->layout->index->task_cells;
+    const uint32_t *row = map_find(&naming->cells, hash_str(arguments, 0));
+    for (uint32_t at = row ? *row : 0, tries = 64; at && tries--;
+         at = naming->next_cell[at - 1]) {
+        plan_type_id cell = layout_compile(naming->layout, cells->rows[at - 1].die);
+        if (cell_fits(naming->layout->builder, cell, task))
+            return cell;
+    }
+    return (plan_type_id){0};
 }
 
 /* The future behind template parameter T of a poll function's DIE. */
@@ -274,9 +310,7 @@ static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct pl
     if (!split_arguments(arguments, future, scheduler))
         return false;
     task->future_id = future_of(naming, poll->die);
-    const uint32_t *cell = map_find(&naming->cells, hash_str(arguments, 0));
-    if (cell)
-        task->cell = layout_compile(naming->layout, index->task_cells.rows[*cell - 1].die);
+    task->cell = find_cell(naming, arguments, task);
     return true;
 }
 
@@ -452,5 +486,6 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
         add_symbol_tasks(&naming);
     map_deinit(&naming.polls);
     map_deinit(&naming.cells);
+    free(naming.next_cell);
     arena_deinit(&scratch);
 }

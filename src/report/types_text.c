@@ -197,11 +197,11 @@ static void append_variable(const struct state_slot *slot, struct text *out)
         text_printf(&whole, ".%s", field + 2);
         display_escape(text_str(&whole), out);
         text_deinit(&whole);
+    } else if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9') {
+        text_append_str(out, "(temporary)");
     } else {
         display_escape(name, out);
     }
-    if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9')
-        text_append_str(out, " (temporary)");
 }
 
 static void put_slot(const struct writer *writer, const struct state_slot *slot)
@@ -412,7 +412,9 @@ static void put_table(const struct writer *writer)
         text_deinit(&number);
         types_report_future_name(report, layout->future, &name);
         display_escape(text_str(&name), &left);
-        append_place(writer, layout->future->file, layout->future->line, &right);
+        const char *file = layout->future->file;
+        append_place(writer, file && writer->display->columns < 100 ? last_steps(file, 1) : file,
+                     layout->future->line, &right);
         display_cut_front(&right, writer->display->columns / 3);
         put_line(writer, &left, &right);
         text_deinit(&name);
@@ -435,7 +437,7 @@ static void put_totals(const struct writer *writer)
     if (report->nr_sized) {
         text_append_str(&line, ", total ");
         append_number(&line, report->total_bytes);
-        text_append_str(&line, " B (nested ones again), mean ");
+        text_append_str(&line, " B, mean ");
         append_number(&line, (report->total_bytes + report->nr_sized / 2) / report->nr_sized);
         text_append_str(&line, " B, largest ");
         append_number(&line, report->largest_bytes);
@@ -480,13 +482,27 @@ static void put_names_only(const struct writer *writer)
     }
 }
 
+/* A sentence of any length, broken at spaces. */
 static void put_sentence(const struct writer *writer, const char *head, const char *sentence)
 {
     struct text safe;
     text_init(&safe);
+    text_append_str(&safe, head);
     display_escape(sentence, &safe);
-    put(writer, head);
-    put(writer, text_str(&safe));
+    unsigned column = 0;
+    for (const char *word = text_str(&safe); *word;) {
+        size_t length = strcspn(word, " ");
+        if (column && column + 1 + length > writer->display->columns) {
+            put(writer, "\n  ");
+            column = 2;
+        } else if (column) {
+            put(writer, " ");
+            column++;
+        }
+        fprintf(writer->display->out, "%.*s", (int)length, word);
+        column += (unsigned)length;
+        word += length + (word[length] == ' ');
+    }
     put(writer, "\n");
     text_deinit(&safe);
 }
