@@ -27,21 +27,40 @@ static const char source[] =
     "        three());\n"                                         /* 17 */
     "}\n";                                                        /* 18 */
 
-static char path[64];
+static char folder[64], published[128], own[128];
 
+static bool write_file(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    return file && fputs(source, file) >= 0 && fclose(file) == 0;
+}
+
+/* The same text as a published crate, which does not change, and as the user's own file. */
 static int write_source(void **state)
 {
     (void)state;
-    strcpy(path, "/tmp/asyncmem-macro-XXXXXX.rs");
-    int fd = mkstemps(path, 3);
-    bool ok = fd >= 0 && write(fd, source, sizeof(source) - 1) == (ssize_t)sizeof(source) - 1;
-    return ok && close(fd) == 0 ? 0 : -1;
+    strcpy(folder, "/tmp/asyncmem-macro-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(published, sizeof(published), "%s/registry", folder);
+    mkdir(published, 0700);
+    snprintf(published, sizeof(published), "%s/registry/src", folder);
+    mkdir(published, 0700);
+    snprintf(published, sizeof(published), "%s/registry/src/lib.rs", folder);
+    snprintf(own, sizeof(own), "%s/main.rs", folder);
+    return write_file(published) && write_file(own) ? 0 : -1;
 }
 
 static int remove_source(void **state)
 {
     (void)state;
-    return unlink(path);
+    unlink(published);
+    unlink(own);
+    *strrchr(published, '/') = 0;
+    rmdir(published);
+    *strrchr(published, '/') = 0;
+    rmdir(published);
+    return rmdir(folder);
 }
 
 static void expect_macro(const char *file, uint32_t line, int64_t built_ns,
@@ -60,18 +79,28 @@ static void finds_the_definition_around_a_line(void **state)
     (void)state;
     static const uint32_t outside[] = {1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 4000000000u};
     for (uint32_t line = 6; line <= 11; line++) /* an outer one wins over `inner` */
-        expect_macro(path, line, INT64_MAX, MACRO_FOUND, "wait!");
-    expect_macro(path, 12, INT64_MAX, MACRO_FOUND, "short!");
+        expect_macro(published, line, INT64_MAX, MACRO_FOUND, "wait!");
+    expect_macro(published, 12, INT64_MAX, MACRO_FOUND, "short!");
     for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++)
-        expect_macro(path, outside[i], INT64_MAX, MACRO_NONE, "");
+        expect_macro(published, outside[i], INT64_MAX, MACRO_NONE, "");
+}
+
+/* A file of the user's may have changed since: the line must look like an await at least. */
+static void own_sources_must_fit(void **state)
+{
+    (void)state;
+    expect_macro(own, 9, INT64_MAX, MACRO_FOUND, "wait!");
+    expect_macro(own, 12, INT64_MAX, MACRO_FOUND, "short!");
+    expect_macro(own, 8, INT64_MAX, MACRO_UNKNOWN, "");
+    expect_macro(own, 17, INT64_MAX, MACRO_UNKNOWN, "");
 }
 
 static void newer_sources_are_not_believed(void **state)
 {
     (void)state;
     uint32_t lines[4];
-    expect_macro(path, 9, 1, MACRO_UNKNOWN, "");
-    assert_int_equal(macro_calls(path, "wait!", 1, 18, 1, lines, 4), 0);
+    expect_macro(own, 9, 1, MACRO_UNKNOWN, "");
+    assert_int_equal(macro_calls(own, "wait!", 13, 18, 1, lines, 4), 0);
 }
 
 static void absent_sources_are_known_by_path(void **state)
@@ -88,13 +117,13 @@ static void finds_calls(void **state)
 {
     (void)state;
     uint32_t lines[4] = {0};
-    assert_int_equal(macro_calls(path, "wait!", 13, 18, INT64_MAX, lines, 4), 2);
+    assert_int_equal(macro_calls(own, "wait!", 13, 18, INT64_MAX, lines, 4), 2);
     assert_int_equal(lines[0], 14);
     assert_int_equal(lines[1], 16);
-    assert_int_equal(macro_calls(path, "wait!", 15, 18, INT64_MAX, lines, 4), 1);
-    assert_int_equal(macro_calls(path, "wait!", 13, 15, INT64_MAX, lines, 4), 1);
-    assert_int_equal(macro_calls(path, "wait!", 13, 18, INT64_MAX, lines, 1), 1);
-    assert_int_equal(macro_calls(path, "absent!", 1, 18, INT64_MAX, lines, 4), 0);
+    assert_int_equal(macro_calls(own, "wait!", 15, 18, INT64_MAX, lines, 4), 0); /* no async fn there */
+    assert_int_equal(macro_calls(own, "wait!", 13, 15, INT64_MAX, lines, 4), 1);
+    assert_int_equal(macro_calls(own, "wait!", 13, 18, INT64_MAX, lines, 1), 1);
+    assert_int_equal(macro_calls(own, "absent!", 1, 18, INT64_MAX, lines, 4), 0);
     assert_int_equal(macro_calls("/no/such/file.rs", "wait!", 1, 18, INT64_MAX, lines, 4), 0);
 }
 
@@ -134,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_definition_around_a_line),
+        cmocka_unit_test(own_sources_must_fit),
         cmocka_unit_test(newer_sources_are_not_believed),
         cmocka_unit_test(absent_sources_are_known_by_path),
         cmocka_unit_test(finds_calls),

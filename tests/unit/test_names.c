@@ -119,7 +119,7 @@ static void nested_and_bracketed(void **state)
     expect_type(state,
                 "core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output=()> + "
                 "core::marker::Send, alloc::alloc::Global>>",
-                NAME_SHORT, "Pin<Box<dyn Future<Output=()> + Send>>");
+                NAME_SHORT, "Pin<Box<dyn Future<Output = ()> + Send>>");
     expect_type(state, "a::F<fn(b::C) -> d::E, [g::H; 2]>", NAME_SHORT, "F<fn(C) -> E, [H; 2]>");
 }
 
