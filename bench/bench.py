@@ -18,7 +18,8 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true",
                         help="measure on the tests' small server, not on bench/workloads/big")
-    parser.add_argument("--rounds", type=int, default=11, help="rounds, after one that is not counted")
+    parser.add_argument("--rounds", type=int, default=11,
+                        help="rounds, after one that is not counted")
     parser.add_argument("--callgrind", action="store_true",
                         help="count instructions of cached runs too (needs valgrind)")
     parser.add_argument("--slow", action="store_true",

@@ -11,7 +11,7 @@ import time
 
 
 class Broken(Exception):
-    """A measurement that could not be made: a bug or a missing prerequisite, never a slow result."""
+    """A measurement that could not be made; never a slow result."""
 
 
 class Timed:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The peer of `asyncmem types`: what a careful author would write on libdw (elfutils) to find every
- * future type.  Each unit is walked through its namespaces and structures, names are read, coroutine
- * environments are counted, and of each of these the states and slots are visited.
+ * The peer of `asyncmem types`: what a careful author would write on libdw (elfutils) to find
+ * every future type.  Each unit is walked through its namespaces and structures, names are read,
+ * coroutine environments are counted, and of each of these the states and slots are visited.
  *
  *     libdw_walk BINARY [THREADS]
  *

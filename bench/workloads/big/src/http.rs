@@ -45,7 +45,7 @@ async fn ask<const N: usize>(stream: DuplexStream) -> Outcome {
 }
 
 /// A server connection whose service is another type for each constant.
-pub async fn server_session<const N: usize>() -> Outcome {
+pub async fn server_exchange<const N: usize>() -> Outcome {
     let (client, server) = tokio::io::duplex(4096);
     let serving = tokio::spawn(
         hyper::server::conn::http1::Builder::new()
@@ -58,7 +58,7 @@ pub async fn server_session<const N: usize>() -> Outcome {
 }
 
 /// A body that is another type for each constant, sent by a client connection.
-pub async fn client_session<const N: usize>() -> Outcome {
+pub async fn client_exchange<const N: usize>() -> Outcome {
     let (client, server) = tokio::io::duplex(4096);
     let serving = tokio::spawn(
         hyper::server::conn::http1::Builder::new()
@@ -96,7 +96,7 @@ async fn store<const N: usize>(
 }
 
 /// Routes, extractors and layers.
-pub async fn routed_session<const N: usize>() -> Outcome {
+pub async fn routed_exchange<const N: usize>() -> Outcome {
     let router = Router::new()
         .route("/rows/{key}", get(show::<N>))
         .route("/rows", post(store::<N>))

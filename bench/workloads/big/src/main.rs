@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program with as much debug information as a large server, from little source: each kind of
-//! task below is compiled for 10 or 24 constants, and each constant makes types and code of its own,
+//! task below is compiled for 16 or 24 constants, and each constant makes types and code of its own,
 //! as so many services would.
 //!
 //!     big [CONSTANT]...
@@ -20,7 +20,7 @@ pub type Outcome = Result<usize, Box<dyn std::error::Error + Send + Sync>>;
 /// Spawns the task that `$kind` makes for the constant `$chosen`; all of the list are compiled.
 macro_rules! spawn_chosen {
     (few $kind:path, $chosen:expr) => {
-        spawn_chosen!(@each $kind, $chosen, 0 1 2 3 4 5 6 7 8 9)
+        spawn_chosen!(@each $kind, $chosen, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     (many $kind:path, $chosen:expr) => {
         spawn_chosen!(@each $kind, $chosen,
@@ -42,11 +42,11 @@ fn spawn_kinds(chosen: usize) -> Vec<JoinHandle<Outcome>> {
         spawn_chosen!(many local::pipeline, chosen),
         spawn_chosen!(many local::shared_state, chosen),
         spawn_chosen!(few local::json_store, chosen),
-        spawn_chosen!(many network::line_session, chosen),
-        spawn_chosen!(few network::framed_session, chosen),
-        spawn_chosen!(few http::server_session, chosen),
-        spawn_chosen!(few http::client_session, chosen),
-        spawn_chosen!(few http::routed_session, chosen),
+        spawn_chosen!(many network::line_exchange, chosen),
+        spawn_chosen!(few network::framed_exchange, chosen),
+        spawn_chosen!(few http::server_exchange, chosen),
+        spawn_chosen!(few http::client_exchange, chosen),
+        spawn_chosen!(few http::routed_exchange, chosen),
     ]
     .into_iter()
     .flatten()

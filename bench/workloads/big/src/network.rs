@@ -33,7 +33,7 @@ where
 }
 
 /// Lines asked and answered.
-pub async fn line_session<const N: usize>() -> Outcome {
+pub async fn line_exchange<const N: usize>() -> Outcome {
     let (client, server) = tokio::io::duplex(64 + N);
     let serving = tokio::spawn(answer_lines::<N, _>(server));
     let (mut reader, mut writer) = tokio::io::split(client);
@@ -73,7 +73,7 @@ impl<const N: usize> Encoder<Message<N>> for MessageCodec<N> {
 }
 
 /// Frames through a codec, as sink and stream.
-pub async fn framed_session<const N: usize>() -> Outcome {
+pub async fn framed_exchange<const N: usize>() -> Outcome {
     let (client, server) = tokio::io::duplex(1024);
     let codec = || MessageCodec::<N>(LengthDelimitedCodec::new());
     let echoing = tokio::spawn(async move {
