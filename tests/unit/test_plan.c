@@ -50,7 +50,7 @@ static const struct reference references[] = {
     FIELD(PLAN_NOTES, plan_note, text, STRING, 0),
 };
 
-/* --- helpers ------------------------------------------------------------------------------------------ */
+/* --- damaged copies ------------------------------------------------------------------------------------------ */
 
 struct sample {
     uint8_t *bytes;
