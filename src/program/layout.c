@@ -140,11 +140,49 @@ static plan_type_id type_of(struct layout *layout, const struct dwarf_die *die)
     return layout_compile(layout, dwarf_attr_ref(die, DW_AT_type));
 }
 
+static const struct plan_type *row_of(const struct layout *layout, plan_type_id id)
+{
+    return id.v ? plan_builder_row(layout->builder, PLAN_TYPES, id.v) : NULL;
+}
+
+/* Is it a pointer to code by its DIE, or an array of such? */
+static bool is_code_pointer(const struct layout *layout, plan_type_id id)
+{
+    static const char *const heads[] = {"fn(", "unsafe fn(", "extern \"", "unsafe extern \"",
+                                        "for<"};
+    const struct plan_type *type = row_of(layout, id);
+    while (type && type->kind == PLAN_TYPE_ARRAY)
+        type = row_of(layout, type->element);
+    const char *name = type && type->kind == PLAN_TYPE_POINTER
+                           ? plan_builder_text(layout->builder, type->name)
+                           : "";
+    for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++)
+        if (str_starts_with(name, heads[i]))
+            return true;
+    return false;
+}
+
+/*
+ * The type of a member.  rustc describes a function item, which has no bytes, as it describes a
+ * function pointer; only the member's alignment tells them apart.
+ */
+static plan_type_id member_type(struct layout *layout, const struct dwarf_die *die)
+{
+    plan_type_id id = type_of(layout, die);
+    uint64_t align = dwarf_attr_number(die, DW_AT_alignment, 0);
+    if (!align || align >= die->unit->address_bytes || !is_code_pointer(layout, id))
+        return id;
+    const struct plan_type *pointer = row_of(layout, id);
+    struct draft item = {.type = {.kind = PLAN_TYPE_STRUCT, .name = pointer->name,
+                                  .align_bytes = 1, .die = pointer->die}};
+    return draft_finish(layout, &item);
+}
+
 static void add_member(struct layout *layout, struct draft *draft, const struct dwarf_die *die)
 {
     struct plan_member member = {
         .name = plan_builder_string(layout->builder, dwarf_attr_string(die, DW_AT_name)),
-        .type = type_of(layout, die),
+        .type = member_type(layout, die),
         .offset_bytes = dwarf_attr_number(die, DW_AT_data_member_location, 0),
     };
     draft->members = array_reserve(draft->members, &draft->members_capacity,

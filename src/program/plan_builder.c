@@ -112,6 +112,12 @@ void plan_builder_source(struct plan_builder *builder, const char *path, const c
     plan_builder_add(builder, PLAN_SOURCES, &row);
 }
 
+uint64_t plan_checksum(const uint8_t *bytes, uint64_t size)
+{
+    const size_t from = offsetof(struct plan_header, key);
+    return hash_bytes(bytes + from, size - from, 0);
+}
+
 uint8_t *plan_builder_finish(struct plan_builder *builder, const uint8_t key[16], uint64_t *size)
 {
     struct plan_header header = {.version = PLAN_VERSION, .nr_sections = NR_PLAN_SECTIONS};
@@ -132,7 +138,8 @@ uint8_t *plan_builder_finish(struct plan_builder *builder, const uint8_t key[16]
         if (table->nr)
             memcpy(bytes + header.sections[i].offset, table->rows, table->nr * table->row_bytes);
     }
-    header.checksum = hash_bytes(bytes + sizeof(header), at - sizeof(header), 0);
+    memcpy(bytes, &header, sizeof(header));
+    header.checksum = plan_checksum(bytes, at);
     memcpy(bytes, &header, sizeof(header));
     *size = at;
     return bytes;

@@ -38,5 +38,8 @@ void plan_builder_note(struct plan_builder *builder, const char *format, ...)
 void plan_builder_source(struct plan_builder *builder, const char *path, const char *role);
 const char *plan_builder_text(const struct plan_builder *builder, plan_str str);
 
+/* XXH3-64 of a plan's bytes from the header's key on; the plan has at least a header. */
+uint64_t plan_checksum(const uint8_t *bytes, uint64_t size);
+
 /* The finished plan, *size bytes; free() it. */
 uint8_t *plan_builder_finish(struct plan_builder *builder, const uint8_t key[16], uint64_t *size);

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "base/text.h"
+#include "program/plan_builder.h"
 
 static bool hash_identity(const char *path, uint64_t hash[2])
 {
@@ -93,8 +94,7 @@ static bool checksum_ok(const struct file *file)
 {
     const struct plan_header *header = (const struct plan_header *)file->bytes;
     return file->size_bytes >= sizeof(*header) &&
-           header->checksum == hash_bytes(file->bytes + sizeof(*header),
-                                          file->size_bytes - sizeof(*header), 0);
+           header->checksum == plan_checksum(file->bytes, file->size_bytes);
 }
 
 bool plan_cache_find(struct loaded_plan *loaded, const struct plan_request *request,
