@@ -87,7 +87,7 @@ def setup_builds(tally):
 def build_programs(tally):
     step(tally, "build the Rust programs",
          ["cargo", "build", "--manifest-path", "tests/programs/Cargo.toml", "--target-dir", PROGRAMS,
-          "--release", "--locked", "--quiet"], 900)
+          "--release", "--locked", "--quiet"], 2400)
 
 
 def main():
