@@ -55,6 +55,7 @@ struct placing {
     const struct plan_future *future;
     const struct plan_variant *variants; /* a copy: the tables move */
     bool *in_macro;                      /* of each variant */
+    bool head_is_macro;                  /* a foreign macro wrote the `async` around it */
     plan_type_id *awaited;               /* of each variant: the type of its __awaitee */
     uint32_t nr_variants;
     uint32_t last_line; /* of the function: where Returned is; 0: unknown */
@@ -130,19 +131,22 @@ static bool has_awaitee_there(const struct placing *placing, uint32_t v)
     return false;
 }
 
-static bool is_outside(const struct placing *placing, uint32_t v)
-{
-    const struct plan_variant *variant = &placing->variants[v];
-    return is_suspend(placing, v) && variant->line && placing->future->line &&
-           placing->future->file.v && !in_function(placing, variant->file, variant->line);
-}
-
 /* A file of another crate than the user's own: cargo's copies and the compiler's. */
 static bool is_foreign(const struct placing *placing, plan_file_id file)
 {
     const char *path = file_path(placing, file);
     return path && (strstr(path, "/registry/src/") || strstr(path, "/git/checkouts/") ||
                     strstr(path, "/rustc/"));
+}
+
+static bool is_outside(const struct placing *placing, uint32_t v)
+{
+    const struct plan_variant *variant = &placing->variants[v];
+    if (!is_suspend(placing, v) || !variant->line || !placing->future->line ||
+        !placing->future->file.v)
+        return false;
+    return (placing->head_is_macro && is_foreign(placing, variant->file)) ||
+           !in_function(placing, variant->file, variant->line);
 }
 
 /*
@@ -304,6 +308,30 @@ static void place_awaits(struct placing *placing, const struct dwarf_die *body)
     free(placing->awaitees.rows);
 }
 
+/*
+ * A macro such as try_stream! writes the block around the user's awaits: the block is then where
+ * the first of these is.
+ */
+static void find_head(struct placing *placing, struct plan_future *future)
+{
+    uint32_t first = 0;
+    if (!is_foreign(placing, future->file))
+        return;
+    for (uint32_t v = 0; v < placing->nr_variants; v++) {
+        const struct plan_variant *variant = &placing->variants[v];
+        if (!is_suspend(placing, v) || !variant->file.v || !variant->line ||
+            is_foreign(placing, variant->file))
+            continue;
+        if (!placing->head_is_macro || variant->line < first) {
+            future->file = variant->file;
+            future->line = first = variant->line;
+        }
+        placing->head_is_macro = true;
+    }
+    if (placing->head_is_macro)
+        placing->last_line = 0;
+}
+
 void awaits_compile(struct awaits *owner, const struct dwarf_die *body,
                     struct plan_future *future)
 {
@@ -330,6 +358,7 @@ void awaits_compile(struct awaits *owner, const struct dwarf_die *body,
             placing.last_line = variants[v].line;
         }
     }
+    find_head(&placing, future);
     /* An attribute's extent, not the body's. */
     if (placing.last_line <= future->line)
         placing.last_line = 0;

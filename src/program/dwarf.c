@@ -227,7 +227,7 @@ static void read_abbrevs(struct dwarf_unit *unit, struct arena *arena)
     free(specs);
 }
 
-static const struct dwarf_abbrev *find_abbrev(const struct dwarf_unit *unit, uint64_t code)
+static inline const struct dwarf_abbrev *find_abbrev(const struct dwarf_unit *unit, uint64_t code)
 {
     if (unit->dense)
         return code - 1 < unit->nr_abbrevs ? &unit->abbrevs[code - 1] : NULL;
@@ -237,6 +237,32 @@ static const struct dwarf_abbrev *find_abbrev(const struct dwarf_unit *unit, uin
 }
 
 /* --- DIEs ----------------------------------------------------------------------------------- */
+
+/* Lengths that are fixed are summed up and skipped at once. */
+static inline void skip_attrs(const struct dwarf_unit *unit, const struct dwarf_abbrev *abbrev,
+                              struct cursor *c)
+{
+    if (abbrev->fixed_bytes >= 0) {
+        cursor_skip(c, (uint64_t)abbrev->fixed_bytes);
+        return;
+    }
+    const struct dwarf_attr_spec *spec = &unit->attrs[abbrev->first_attr];
+    const struct dwarf_attr_spec *end = spec + abbrev->nr_attrs;
+    uint64_t fixed = 0;
+    for (; spec < end; spec++) {
+        if (spec->bytes >= 0) {
+            fixed += (uint64_t)spec->bytes;
+            continue;
+        }
+        cursor_skip(c, fixed);
+        fixed = 0;
+        if (spec->form == DW_FORM_exprloc)
+            cursor_skip(c, cursor_uleb(c));
+        else
+            dwarf_attr_skip(unit, spec, c);
+    }
+    cursor_skip(c, fixed);
+}
 
 bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf_die *die,
                     uint64_t *after)
@@ -251,16 +277,32 @@ bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf
         die->abbrev = find_abbrev(unit, code);
         if (!die->abbrev)
             return false;
-        if (die->abbrev->fixed_bytes >= 0) {
-            cursor_skip(&c, (uint64_t)die->abbrev->fixed_bytes);
-        } else {
-            const struct dwarf_attr_spec *spec = &unit->attrs[die->abbrev->first_attr];
-            for (uint32_t i = 0; i < die->abbrev->nr_attrs; i++)
-                dwarf_attr_skip(unit, &spec[i], &c);
-        }
+        skip_attrs(unit, die->abbrev, &c);
     }
-    *after = (uint64_t)(c.pos - info);
+    *after = die->after = (uint64_t)(c.pos - info);
     return !c.failed;
+}
+
+bool dwarf_skip_list(const struct dwarf_unit *unit, uint64_t *offset, uint64_t *nr)
+{
+    const uint8_t *info = unit->file->elf->debug[DEBUG_INFO].data;
+    struct cursor c = {info + *offset, info + unit->end, false};
+    for (uint64_t depth = 1; c.pos < c.end && !c.failed;) {
+        uint64_t code = *c.pos < 0x80 ? *c.pos++ : cursor_uleb(&c);
+        if (!code) {
+            if (--depth)
+                continue;
+            *offset = (uint64_t)(c.pos - info);
+            return !c.failed;
+        }
+        const struct dwarf_abbrev *abbrev = find_abbrev(unit, code);
+        if (!abbrev)
+            return false;
+        skip_attrs(unit, abbrev, &c);
+        depth += abbrev->has_children;
+        ++*nr;
+    }
+    return false;
 }
 
 /*
@@ -376,35 +418,14 @@ bool dwarf_die_at(const struct dwarf *dwarf, die_ref ref, struct dwarf_die *die)
 bool dwarf_child(const struct dwarf_die *die, struct dwarf_die *child)
 {
     uint64_t after;
-    struct dwarf_die again;
-    if (!die->abbrev || !die->abbrev->has_children ||
-        !dwarf_die_read(die->unit, die->offset, &again, &after))
-        return false;
-    return dwarf_die_read(die->unit, after, child, &after) && child->abbrev;
-}
-
-/* The offset behind a DIE and all its descendants. */
-static bool skip_tree(const struct dwarf_die *die, uint64_t *after)
-{
-    struct dwarf_die at = *die;
-    uint64_t depth = 0;
-    if (!dwarf_die_read(die->unit, die->offset, &at, after))
-        return false;
-    for (;;) {
-        if (!at.abbrev)
-            depth--;
-        else if (at.abbrev->has_children)
-            depth++;
-        if (!depth)
-            return true;
-        if (!dwarf_die_read(die->unit, *after, &at, after))
-            return false;
-    }
+    return die->abbrev && die->abbrev->has_children &&
+           dwarf_die_read(die->unit, die->after, child, &after) && child->abbrev;
 }
 
 bool dwarf_sibling(const struct dwarf_die *die, struct dwarf_die *sibling)
 {
-    uint64_t after;
-    return skip_tree(die, &after) && dwarf_die_read(die->unit, after, sibling, &after) &&
-           sibling->abbrev;
+    uint64_t after = die->after, nr = 0;
+    if (die->abbrev->has_children && !dwarf_skip_list(die->unit, &after, &nr))
+        return false;
+    return dwarf_die_read(die->unit, after, sibling, &after) && sibling->abbrev;
 }

@@ -91,6 +91,7 @@ struct dwarf_die {
     const struct dwarf_abbrev *abbrev; /* NULL for the null entry that ends a list of children */
     uint64_t offset;
     const uint8_t *attrs; /* first attribute byte */
+    uint64_t after; /* offset behind the attributes: the first child, or the sibling */
 };
 
 enum dwarf_class {
@@ -148,6 +149,12 @@ bool dwarf_die_at(const struct dwarf *dwarf, die_ref ref, struct dwarf_die *die)
  */
 bool dwarf_die_read(const struct dwarf_unit *unit, uint64_t offset, struct dwarf_die *die,
                     uint64_t *after);
+
+/*
+ * Passes over a list of children: from *offset, its first DIE, to behind the null entry that ends
+ * it.  Adds the DIEs on the way to *nr.  False at corrupt bytes.
+ */
+bool dwarf_skip_list(const struct dwarf_unit *unit, uint64_t *offset, uint64_t *nr);
 
 /* First child and next sibling; false at the end.  `sibling` walks over the children. */
 bool dwarf_child(const struct dwarf_die *die, struct dwarf_die *child);

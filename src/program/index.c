@@ -248,12 +248,9 @@ void index_scope_path(const struct program_index *index, scope_id scope, struct 
 
 uint64_t index_die_hash(const struct program_index *index, const struct dwarf_die *die)
 {
-    const char *steps[INDEX_MAX_SCOPE_DEPTH];
-    uint64_t hash = 0;
-    for (uint32_t nr = path_steps(index, index_scope_of(index, die), steps); nr--;)
-        hash = index_path_hash(hash, steps[nr]);
+    scope_id scope = index_scope_of(index, die);
     const char *own = dwarf_attr_string(die, DW_AT_name);
-    return index_path_hash(hash, own ? own : "?");
+    return index_path_hash(scope.v ? index->scopes[scope.v - 1].path_hash : 0, own ? own : "?");
 }
 
 scope_id index_scope_of(const struct program_index *index, const struct dwarf_die *die)

@@ -295,9 +295,15 @@ void index_read_unit(struct index_part *part, struct dwarf_unit *unit)
         if (depth)
             see_die(part, &die, scope);
         if (die.abbrev->has_children) {
+            uint32_t below = scope_below(part, &die, scope, depth == 0);
+            if (below == SCOPE_OPAQUE) { /* nothing in there is looked at */
+                if (!dwarf_skip_list(unit, &offset, &part->nr_dies))
+                    break;
+                continue;
+            }
             part->stack = array_reserve(part->stack, &part->stack_capacity, depth + 1,
                                         sizeof(*part->stack));
-            part->stack[depth] = scope_below(part, &die, scope, depth == 0);
+            part->stack[depth] = below;
             depth++;
         } else if (!depth) {
             break;

@@ -179,7 +179,7 @@ bool types_write_json(const struct types_report *report, FILE *out, struct error
     size_t limit = report->options->top ? report->options->top : report->nr_layouts;
     json_t *json = json_object(), *futures = json_array(), *notes = json_array();
     for (size_t i = 0; i < report->nr_layouts && i < limit; i++)
-        json_array_append_new(futures, future_json(report, &report->layouts[i]));
+        json_array_append_new(futures, future_json(report, types_report_layout(report, i)));
     append_named(report, futures);
     for (uint32_t i = 0; i < plan->nr_notes; i++)
         json_array_append_new(notes, json_text(plan_string(plan, plan->notes[i].text)));

@@ -79,7 +79,6 @@ void types_report_init(struct types_report *report, const char *binary,
         layout->future = type;
         if (!type->type)
             continue;
-        future_layout_compute(layout, types->plan, type, &report->arena);
         report->nr_sized++;
         report->total_bytes += type->size_bytes;
         if (type->size_bytes > report->largest_bytes)
@@ -87,10 +86,22 @@ void types_report_init(struct types_report *report, const char *binary,
     }
     if (types->plan->facts->detail != PLAN_DETAIL_FULL)
         list_named(report);
-    if (options->sort == TYPES_SORT_WASTE && report->nr_sized)
+    if (options->sort == TYPES_SORT_WASTE && report->nr_sized) {
+        for (size_t i = 0; i < report->nr_sized; i++)
+            types_report_layout(report, i);
         qsort(report->layouts, report->nr_sized, sizeof(*report->layouts), more_waste_first);
-    else if (options->sort == TYPES_SORT_NAME && report->nr_sized)
+    } else if (options->sort == TYPES_SORT_NAME && report->nr_sized)
         qsort(report->layouts, report->nr_sized, sizeof(*report->layouts), by_name);
+}
+
+const struct future_layout *types_report_layout(const struct types_report *report, size_t row)
+{
+    struct future_layout *layout = &report->layouts[row];
+    const struct future_type *future = layout->future;
+    if (future->type && !layout->states)
+        future_layout_compute(layout, report->types->plan, future,
+                              (struct arena *)&report->arena);
+    return layout;
 }
 
 void types_report_deinit(struct types_report *report)

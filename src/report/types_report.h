@@ -27,7 +27,8 @@ struct types_report {
     const struct types_options *options;
     struct arena arena;
     struct future_chains chains;
-    struct future_layout *layouts; /* of the selected ones, in the order asked for */
+    struct future_layout *layouts; /* of the selected ones, in the order asked for; made when ...
+                                    * types_report_layout asks */
     size_t nr_layouts;             /* of these, the first nr_sized have a type */
     uint64_t total_bytes, largest_bytes; /* of the selected ones */
     size_t nr_sized;
@@ -38,6 +39,9 @@ struct types_report {
 void types_report_init(struct types_report *report, const char *binary,
                        const struct future_types *types, const struct types_options *options);
 void types_report_deinit(struct types_report *report);
+
+/* The layout of a selected future; without states where it has no type. */
+const struct future_layout *types_report_layout(const struct types_report *report, size_t row);
 
 /* Name of a future or a slot's type in the style asked for, not yet escaped. */
 void types_report_future_name(const struct types_report *report, const struct future_type *future,

@@ -394,7 +394,7 @@ static void put_table(const struct writer *writer)
     put(writer, "       SIZE      WASTE  FUTURE\n");
     display_bold(writer->display, false);
     for (size_t i = 0; i < rows; i++) {
-        const struct future_layout *layout = &report->layouts[i];
+        const struct future_layout *layout = types_report_layout(report, i);
         struct text name, left, right;
         text_init(&name);
         text_init(&left);
@@ -581,7 +581,7 @@ void types_write_text(const struct types_report *report, const struct display *d
     put_opening(&writer);
     put_names_only(&writer);
     for (size_t i = 0; i < shown; i++)
-        put_future(&writer, &report->layouts[i]);
+        put_future(&writer, types_report_layout(report, i));
     if (!report->nr_layouts)
         return;
     put_table(&writer);
