@@ -8,9 +8,13 @@
 /* Control bytes would let a hostile file write to the terminal or break the one line. */
 static void make_one_line(char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+        if (c < 0x20 || c == 0x7f)
             *text = '?';
+        else if (c == 0xc2 && next >= 0x80 && next < 0xa0) /* the C1 controls in UTF-8 */
+            text[0] = text[1] = '?';
+    }
 }
 
 bool error_set(struct error *err, enum error_code code, const char *format, ...)

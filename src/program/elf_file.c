@@ -208,7 +208,7 @@ static bool inflate_zlib(uint8_t *out, uint64_t out_bytes, const uint8_t *in, ui
     return complete;
 }
 
-/* Decompresses into the arena; the reason in elf->unread_debug when it cannot. */
+/* Decompresses a section; the reason in elf->unread_debug when it cannot. */
 static void decompress(struct elf_file *elf, enum debug_section which, uint32_t algorithm,
                        uint64_t out_bytes, struct cursor in)
 {
@@ -217,7 +217,13 @@ static void decompress(struct elf_file *elf, enum debug_section which, uint32_t 
         elf->unread_debug = "a compressed debug section has a bad header";
         return;
     }
-    uint8_t *out = arena_alloc_raw(&elf->arena, out_bytes);
+    /* Not from the arena: a claim that is too big must be no more than a note. */
+    free(elf->unpacked[which]); /* of an earlier section of that name, which was corrupt */
+    uint8_t *out = elf->unpacked[which] = malloc(out_bytes);
+    if (!out) {
+        elf->unread_debug = "a compressed debug section is too big for the memory";
+        return;
+    }
     bool ok = algorithm == ELFCOMPRESS_ZLIB ? inflate_zlib(out, out_bytes, in.pos, in_bytes)
               : algorithm == ELFCOMPRESS_ZSTD
                   ? ZSTD_decompress(out, out_bytes, in.pos, in_bytes) == out_bytes
@@ -314,6 +320,8 @@ fail:
 void elf_file_close(struct elf_file *elf)
 {
     free(elf->symbols);
+    for (int i = 0; i < NR_DEBUG_SECTIONS; i++)
+        free(elf->unpacked[i]);
     file_close(&elf->file);
     arena_deinit(&elf->arena);
     *elf = (struct elf_file){0};

@@ -71,6 +71,7 @@ struct elf_file {
     struct elf_segment *segments; /* PT_LOAD only */
     uint32_t nr_segments;
     struct elf_bytes debug[NR_DEBUG_SECTIONS]; /* decompressed */
+    uint8_t *unpacked[NR_DEBUG_SECTIONS];      /* those that were compressed; owned */
     bool has_split_sections;                   /* they are the .dwo ones */
     bool has_rust;                             /* a Rust symbol, section or producer was seen */
     const char *unread_debug;                  /* why a debug section could not be read, or NULL */
