@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* asyncmem types: the plan, its future types, one writer. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "cli/command.h"
+#include "program/plan_cache.h"
 #include "report/types_report.h"
 
 enum {
@@ -83,27 +87,73 @@ static bool take_option(struct types_options *types, struct common_options *comm
     }
 }
 
-static int write_report(const char *path, const struct plan *plan,
-                        const struct types_options *options, const struct common_options *common)
+static int write_text(const char *path, const struct plan *plan,
+                      const struct types_options *options, enum display_colour colour)
 {
     struct future_types types;
     struct types_report report;
-    struct error err = {0};
-    int status = EXIT_FINE;
+    struct display display;
     future_types_init(&types, plan);
     types_report_init(&report, path, &types, options);
-    if (common->json) {
-        if (!types_write_json(&report, stdout, &err))
-            status = command_fail(&err);
-    } else {
-        struct display display;
-        display_init(&display, stdout, common->colour);
-        types_write_text(&report, &display);
-        status = command_finish();
-    }
+    display_init(&display, stdout, colour);
+    types_write_text(&report, &display);
     types_report_deinit(&report);
     future_types_deinit(&types);
-    return status;
+    return command_finish();
+}
+
+/* The JSON document in memory, *size bytes; free() it.  NULL: `err` says why. */
+static char *render_json(const char *path, const struct plan *plan,
+                         const struct types_options *options, size_t *size, struct error *err)
+{
+    struct future_types types;
+    struct types_report report;
+    char *bytes = NULL;
+    FILE *out = open_memstream(&bytes, size);
+    future_types_init(&types, plan);
+    types_report_init(&report, path, &types, options);
+    bool ok = out && types_write_json(&report, out, err);
+    types_report_deinit(&report);
+    future_types_deinit(&types);
+    if (out && fclose(out) != 0)
+        ok = error_set(err, ERROR_INPUT, "the output could not be made: %s", strerror(errno));
+    if (ok)
+        return bytes;
+    free(bytes);
+    return NULL;
+}
+
+/*
+ * Writing the JSON of a big program takes longer than reading its cached plan, so the whole
+ * document (no selection) is kept beside the plan.
+ */
+static int write_json(const char *path, const struct loaded_plan *plan,
+                      const struct types_options *options, const struct common_options *common)
+{
+    const struct plan_request request = {
+        .path = path, .symbols_path = common->symbols, .use_cache = !common->no_cache};
+    const struct types_options whole = {0};
+    struct types_options asked = *options;
+    asked.all = false; /* JSON has all of them anyway */
+    bool keep = plan->is_cacheable && request.use_cache && memcmp(&asked, &whole, sizeof(whole)) == 0;
+    uint64_t question = hash_str(path, 0);
+    struct file answer;
+    if (keep && plan_answer_find(&request, &plan->plan, question, &answer)) {
+        fwrite(answer.bytes + PLAN_ANSWER_HEADER_BYTES, 1,
+               answer.size_bytes - PLAN_ANSWER_HEADER_BYTES, stdout);
+        file_close(&answer);
+        return command_finish();
+    }
+    struct error err = {0};
+    size_t size = 0;
+    char *bytes = render_json(path, &plan->plan, options, &size, &err);
+    if (!bytes)
+        return command_fail(&err);
+    if (keep)
+        plan_answer_store(&request, &plan->plan, question, bytes, size);
+    fwrite(bytes, 1, size, stdout);
+    free(bytes);
+    return command_finish();
 }
 
 static int run(int argc, char **argv)
@@ -125,7 +175,9 @@ static int run(int argc, char **argv)
     struct error err = {0};
     if (!command_load_plan(&plan, argv[optind], &common, &err))
         return command_fail(&err);
-    int status = write_report(argv[optind], &plan.plan, &options, &common);
+    const char *path = argv[optind];
+    int status = common.json ? write_json(path, &plan, &options, &common)
+                             : write_text(path, &plan.plan, &options, common.colour);
     plan_unload(&plan);
     return status;
 }

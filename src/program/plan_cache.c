@@ -63,14 +63,15 @@ static bool cache_folder(struct text *folder)
     return make_folders(text_str(folder));
 }
 
-static bool cache_path(const struct plan_request *request, struct text *path)
+static bool cache_path(const struct plan_request *request, const char *ending, struct text *path)
 {
     char *real = realpath(request->path, NULL);
     char *symbols = request->symbols_path ? realpath(request->symbols_path, NULL) : NULL;
     bool ok = real && (symbols || !request->symbols_path) && cache_folder(path);
     if (ok)
-        text_printf(path, "/%016llx.plan",
-                    (unsigned long long)hash_str(real, symbols ? hash_str(symbols, 1) : 0));
+        text_printf(path, "/%016llx.%s",
+                    (unsigned long long)hash_str(real, symbols ? hash_str(symbols, 1) : 0),
+                    ending);
     free(real);
     free(symbols);
     return ok;
@@ -104,7 +105,7 @@ bool plan_cache_find(struct loaded_plan *loaded, const struct plan_request *requ
     struct file file = {0};
     const char *problem;
     text_init(&path);
-    bool ok = plan_cache_key(request, key) && cache_path(request, &path) &&
+    bool ok = plan_cache_key(request, key) && cache_path(request, "plan", &path) &&
               file_open(&file, text_str(&path), NULL);
     text_deinit(&path);
     if (!ok)
@@ -118,6 +119,7 @@ bool plan_cache_find(struct loaded_plan *loaded, const struct plan_request *requ
     loaded->bytes = (void *)file.bytes;
     loaded->size_bytes = file.size_bytes;
     loaded->is_mapped = true;
+    loaded->is_cacheable = true;
     return true;
 }
 
@@ -125,7 +127,62 @@ void plan_cache_store(const struct plan_request *request, const void *bytes, uin
 {
     struct text path;
     text_init(&path);
-    if (cache_path(request, &path) && !file_replace(text_str(&path), bytes, size, NULL))
+    if (cache_path(request, "plan", &path) && !file_replace(text_str(&path), bytes, size, NULL))
         unlink(text_str(&path));
     text_deinit(&path);
+}
+
+/* --- answers -------------------------------------------------------------------------------------- */
+
+struct answer_header {
+    uint64_t plan;     /* checksum of the plan */
+    uint64_t question; /* hash of what was asked */
+    uint64_t size;     /* of the answer */
+    uint64_t checksum; /* XXH3-64 of the answer */
+};
+
+_Static_assert(sizeof(struct answer_header) == PLAN_ANSWER_HEADER_BYTES, "a file format");
+
+static struct answer_header header_for(const struct plan *plan, uint64_t question,
+                                       const void *bytes, uint64_t size)
+{
+    return (struct answer_header){((const struct plan_header *)plan->bytes)->checksum, question,
+                                  size, hash_bytes(bytes, size, 0)};
+}
+
+bool plan_answer_find(const struct plan_request *request, const struct plan *plan,
+                      uint64_t question, struct file *answer)
+{
+    struct text path;
+    text_init(&path);
+    bool ok = cache_path(request, "answer", &path) && file_open(answer, text_str(&path), NULL);
+    text_deinit(&path);
+    if (!ok)
+        return false;
+    struct answer_header header = {0}, wanted = {0};
+    if (answer->size_bytes >= sizeof(header)) {
+        const uint8_t *bytes = answer->bytes + sizeof(header);
+        memcpy(&header, answer->bytes, sizeof(header));
+        wanted = header_for(plan, question, bytes, answer->size_bytes - sizeof(header));
+    }
+    if (header.size && memcmp(&header, &wanted, sizeof(header)) == 0)
+        return true;
+    file_close(answer);
+    return false;
+}
+
+void plan_answer_store(const struct plan_request *request, const struct plan *plan,
+                       uint64_t question, const void *bytes, uint64_t size)
+{
+    struct answer_header header = header_for(plan, question, bytes, size);
+    struct text path, whole;
+    text_init(&path);
+    text_init(&whole);
+    text_append(&whole, (const char *)&header, sizeof(header));
+    text_append(&whole, bytes, size);
+    if (cache_path(request, "answer", &path) &&
+        !file_replace(text_str(&path), text_str(&whole), whole.length, NULL))
+        unlink(text_str(&path));
+    text_deinit(&path);
+    text_deinit(&whole);
 }

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "base/file.h"
 #include "program/plan_compile.h"
 
 /* Finds a plan that is still true.  False: none, for whatever reason. */
@@ -18,5 +19,16 @@ bool plan_cache_find(struct loaded_plan *loaded, const struct plan_request *requ
                      uint8_t key[16]);
 /* Stores a plan; failure is silent, a cache is no promise. */
 void plan_cache_store(const struct plan_request *request, const void *bytes, uint64_t size);
+/*
+ * An answer that takes longer to write than its plan to read, kept beside the plan: the same plan
+ * and the same question have the same answer.  *answer holds the bytes and is for file_close;
+ * they begin at PLAN_ANSWER_HEADER_BYTES.
+ */
+enum { PLAN_ANSWER_HEADER_BYTES = 32 };
+bool plan_answer_find(const struct plan_request *request, const struct plan *plan,
+                      uint64_t question, struct file *answer);
+void plan_answer_store(const struct plan_request *request, const struct plan *plan,
+                       uint64_t question, const void *bytes, uint64_t size);
+
 /* The key of the request's files; false when one is absent. */
 bool plan_cache_key(const struct plan_request *request, uint8_t key[16]);

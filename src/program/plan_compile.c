@@ -355,7 +355,8 @@ bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, s
         return false;
     }
     /* A plan that lacks something is cheap to make and must not outlive the lack. */
-    if (cacheable && is_complete(&loaded->plan))
+    loaded->is_cacheable = cacheable && is_complete(&loaded->plan);
+    if (loaded->is_cacheable)
         plan_cache_store(request, loaded->bytes, loaded->size_bytes);
     return true;
 }

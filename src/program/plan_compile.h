@@ -21,7 +21,8 @@ struct loaded_plan {
     struct plan plan;
     void *bytes;
     uint64_t size_bytes;
-    bool is_mapped; /* from the cache */
+    bool is_mapped;    /* from the cache */
+    bool is_cacheable; /* it is there now */
 };
 
 /* ERROR_INPUT when the file cannot be read at all; missing debug info is a plan of less detail. */
