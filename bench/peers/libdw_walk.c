@@ -37,8 +37,8 @@ static void visit_slots(struct walk *walk, Dwarf_Die *die)
         Dwarf_Attribute attribute;
         Dwarf_Word offset;
         if (tag == DW_TAG_member &&
-            dwarf_formudata(dwarf_attr(&child, DW_AT_data_member_location, &attribute),
-                            &offset) == 0)
+            dwarf_formudata(dwarf_attr(&child, DW_AT_data_member_location, &attribute), &offset) ==
+                0)
             walk->nr_slots += dwarf_diename(&child) != NULL;
         if (tag == DW_TAG_variant_part || tag == DW_TAG_variant || tag == DW_TAG_structure_type)
             visit_slots(walk, &child);

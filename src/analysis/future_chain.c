@@ -27,8 +27,7 @@ static void take_bigger(const struct future_chains *chains, uint32_t *best, plan
 }
 
 /* Parts have smaller ids than wholes (plan.c checks it), so one pass in order is enough. */
-void future_chains_init(struct future_chains *chains, const struct plan *plan,
-                        struct arena *arena)
+void future_chains_init(struct future_chains *chains, const struct plan *plan, struct arena *arena)
 {
     chains->plan = plan;
     chains->biggest = arena_alloc(arena, (plan->nr_types + 1) * sizeof(*chains->biggest));
@@ -110,9 +109,9 @@ struct chain_link *future_chain(const struct future_chains *chains, plan_type_id
         /* A plain variable bigger than the biggest future inside explains more. */
         if (!slot || plain_bytes > size_of(plan, next.v)) {
             if (plain_bytes)
-                links[(*nr)++] = (struct chain_link){
-                    .type = plain->type, .slot = plan_string(plan, plain->name),
-                    .size_bytes = plain_bytes};
+                links[(*nr)++] = (struct chain_link){.type = plain->type,
+                                                     .slot = plan_string(plan, plain->name),
+                                                     .size_bytes = plain_bytes};
             break;
         }
         links[(*nr)++] = (struct chain_link){next, slot->type, plan_string(plan, slot->name),

@@ -20,8 +20,7 @@ struct future_chains {
     uint32_t *biggest; /* by type id: the biggest coroutine inside, its type id; 0: none */
 };
 
-void future_chains_init(struct future_chains *chains, const struct plan *plan,
-                        struct arena *arena);
+void future_chains_init(struct future_chains *chains, const struct plan *plan, struct arena *arena);
 
 /* The links below `type`; *nr of them, in the arena. */
 struct chain_link *future_chain(const struct future_chains *chains, plan_type_id type,

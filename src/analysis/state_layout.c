@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- sets of bytes ------------------------------------------------------------------------------- */
+/* --- sets of bytes --------------------------------------------------------------------------- */
 
 struct span {
     uint64_t begin, end;
@@ -20,8 +20,7 @@ static void spans_add(struct spans *spans, uint64_t offset, uint64_t size, uint6
     uint64_t end = offset + size < offset || offset + size > limit ? limit : offset + size;
     if (offset >= end)
         return;
-    spans->rows = array_reserve(spans->rows, &spans->capacity, spans->nr + 1,
-                                sizeof(*spans->rows));
+    spans->rows = array_reserve(spans->rows, &spans->capacity, spans->nr + 1, sizeof(*spans->rows));
     spans->rows[spans->nr++] = (struct span){offset, end};
 }
 
@@ -59,7 +58,7 @@ static uint64_t spans_join(struct spans *spans)
     return bytes;
 }
 
-/* --- members of a state ---------------------------------------------------------------------------- */
+/* --- members of a state ---------------------------------------------------------------------- */
 
 struct members {
     const struct plan_member *rows;
@@ -183,8 +182,7 @@ static void list_suspended(const struct context *context, struct state_layout *s
         }
     }
     for (uint32_t i = 0; context->captures_stay && i < context->upvars.nr; i++)
-        if (!context->is_copy[i] &&
-            !is_moved_argument(context, members, &context->upvars.rows[i]))
+        if (!context->is_copy[i] && !is_moved_argument(context, members, &context->upvars.rows[i]))
             add_slot(context, state, &context->upvars.rows[i], true);
 }
 
@@ -192,8 +190,8 @@ static void list_slots(const struct context *context, struct state_layout *state
 {
     struct members members = members_of(context->plan, state->variant->payload);
     const char *name = plan_string(context->plan, state->variant->name);
-    state->slots = arena_alloc(context->arena,
-                               (members.nr + context->upvars.nr) * sizeof(*state->slots) + 1);
+    state->slots =
+        arena_alloc(context->arena, (members.nr + context->upvars.nr) * sizeof(*state->slots) + 1);
     if (strcmp(name, "Unresumed") == 0) {
         for (uint32_t i = 0; i < members.nr; i++)
             if (earlier_copies(members, i))
@@ -207,7 +205,7 @@ static void list_slots(const struct context *context, struct state_layout *state
         qsort(state->slots, state->nr_slots, sizeof(*state->slots), slot_order);
 }
 
-/* --- the split ---------------------------------------------------------------------------------------- */
+/* --- the split ------------------------------------------------------------------------------- */
 
 static void add_awaited(const struct context *context, const struct state_layout *state,
                         struct spans *spans)

@@ -30,7 +30,7 @@ struct state_layout {
     const struct plan_await *await; /* the user's line where the await is inside a macro */
     struct state_slot *slots;       /* by offset; without the awaited future */
     uint32_t nr_slots;
-    uint32_t nr_hidden; /* slots that DWARF hides behind another of the same name */
+    uint32_t nr_hidden;   /* slots that DWARF hides behind another of the same name */
     plan_type_id awaited; /* 0: none */
     uint64_t slot_bytes, awaited_bytes, dead_upvar_bytes, other_states_bytes, unexplained_bytes;
     uint64_t discriminant_bytes; /* of the unexplained ones */

@@ -23,8 +23,7 @@ struct error {
 };
 
 /* Fills `err` (may be NULL) and returns false, so that `return error_set(...)` reads well. */
-bool error_set(struct error *err, enum error_code code, const char *format, ...)
-    PRINTF_LIKE(3, 4);
+bool error_set(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "prefix: " before the message that is there; returns false. */
 bool error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -58,7 +58,7 @@ bool file_open(struct file *file, const char *path, struct error *err)
     /* O_NONBLOCK: a fifo must not make us wait; it has no effect on regular files. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        const char *remedy = errno == EACCES ? "; run as its owner or with sudo"
+        const char *remedy = errno == EACCES   ? "; run as its owner or with sudo"
                              : errno == ENOENT ? "; check the path"
                                                : "";
         return error_set(err, ERROR_INPUT, "%s: %s%s", path, strerror(errno), remedy);

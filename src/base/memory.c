@@ -14,8 +14,10 @@ struct arena_chunk {
 
 static NO_RETURN void out_of_memory(size_t bytes)
 {
-    fprintf(stderr, "asyncmem: out of memory: %zu bytes could not be had; "
-                    "try a machine with more memory or a smaller binary\n", bytes);
+    fprintf(stderr,
+            "asyncmem: out of memory: %zu bytes could not be had; "
+            "try a machine with more memory or a smaller binary\n",
+            bytes);
     abort();
 }
 

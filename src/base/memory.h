@@ -33,12 +33,11 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes) NEVER_NULL;
 /* A NUL-terminated copy of `length` bytes. */
 char *arena_strndup(struct arena *arena, const char *text, size_t length) NEVER_NULL;
 
-void *memory_alloc(size_t bytes) NEVER_NULL;                /* zeroed; free() */
+void *memory_alloc(size_t bytes) NEVER_NULL;             /* zeroed; free() */
 void *memory_resize(void *old, size_t bytes) NEVER_NULL; /* new part not zeroed */
 
 /*
  * Makes room for `needed` items in the array *items (item_bytes each, capacity *capacity), by
  * doubling.  Returns the array, whose new part is not zeroed; free() it.
  */
-void *array_reserve(void *items, size_t *capacity, size_t needed, size_t item_bytes)
-    NEVER_NULL;
+void *array_reserve(void *items, size_t *capacity, size_t needed, size_t item_bytes) NEVER_NULL;

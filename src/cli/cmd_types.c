@@ -38,8 +38,7 @@ static bool take_sort(struct types_options *types, const char *value)
     static const struct {
         const char *name;
         enum types_sort sort;
-    } sorts[] = {
-        {"size", TYPES_SORT_SIZE}, {"waste", TYPES_SORT_WASTE}, {"name", TYPES_SORT_NAME}};
+    } sorts[] = {{"size", TYPES_SORT_SIZE}, {"waste", TYPES_SORT_WASTE}, {"name", TYPES_SORT_NAME}};
     for (size_t i = 0; i < sizeof(sorts) / sizeof(*sorts); i++)
         if (strcmp(value, sorts[i].name) == 0) {
             types->sort = sorts[i].sort;
@@ -135,7 +134,8 @@ static int write_json(const char *path, const struct loaded_plan *plan,
     const struct types_options whole = {0};
     struct types_options asked = *options;
     asked.all = false; /* JSON has all of them anyway */
-    bool keep = plan->is_cacheable && request.use_cache && memcmp(&asked, &whole, sizeof(whole)) == 0;
+    bool keep =
+        plan->is_cacheable && request.use_cache && memcmp(&asked, &whole, sizeof(whole)) == 0;
     uint64_t question = hash_str(path, 0);
     struct file answer;
     if (keep && plan_answer_find(&request, &plan->plan, question, &answer)) {

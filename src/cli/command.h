@@ -19,9 +19,9 @@ enum exit_status {
 
 struct command {
     const char *name;
-    const char *summary;  /* one line */
-    const char *usage;    /* behind the name */
-    const char *help;     /* the options, a line each */
+    const char *summary;               /* one line */
+    const char *usage;                 /* behind the name */
+    const char *help;                  /* the options, a line each */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit status */
 };
 

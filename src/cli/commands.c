@@ -32,8 +32,8 @@ int command_usage(const struct command *command, const char *format, ...)
 
 void command_help(const struct command *command, FILE *out)
 {
-    fprintf(out, "asyncmem %s: %s\n\nUsage: asyncmem %s %s\n\n%s", command->name,
-            command->summary, command->name, command->usage, command->help);
+    fprintf(out, "asyncmem %s: %s\n\nUsage: asyncmem %s %s\n\n%s", command->name, command->summary,
+            command->name, command->usage, command->help);
 }
 
 bool common_option_take(struct common_options *options, const struct command *command, int option,

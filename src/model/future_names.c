@@ -216,4 +216,3 @@ void names_future(const struct names *names, const struct plan_future *future,
         names_type(names, dwarf, shown, out);
     text_deinit(&raw);
 }
-

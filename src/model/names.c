@@ -78,7 +78,7 @@ bool name_step_begins(const struct name_step *step, const char *word)
     return step->length >= length && memcmp(step->word, word, length) == 0;
 }
 
-/* --- arguments ------------------------------------------------------------------------------------ */
+/* --- arguments ------------------------------------------------------------------------------- */
 
 /* Default arguments that every reader knows are left out of short names. */
 static bool is_default_argument(const char *raw, size_t length)
@@ -128,7 +128,7 @@ static void emit_arguments(struct rewrite *rewrite, const char *raw, size_t leng
         text_append_char(rewrite->out, '>');
 }
 
-/* --- compiler-made steps ---------------------------------------------------------------------------- */
+/* --- compiler-made steps --------------------------------------------------------------------- */
 
 enum step_kind name_step_kind(const struct name_step *step)
 {
@@ -199,7 +199,8 @@ static void emit_word(struct rewrite *rewrite, const struct name_step *step)
 }
 
 /* Steps from..end of a path, compiler-made ones in the source's words. */
-static void emit_steps(struct rewrite *rewrite, const struct name_path *path, unsigned from, bool any)
+static void emit_steps(struct rewrite *rewrite, const struct name_path *path, unsigned from,
+                       bool any)
 {
     const struct name_step *late = name_late_arguments(path, from);
     unsigned name = name_last_word(path);
@@ -215,8 +216,8 @@ static void emit_steps(struct rewrite *rewrite, const struct name_path *path, un
             break;
         case STEP_CLOSURE:
             emit_separator(rewrite, &any);
-            text_append_str(rewrite->out, next_is(path, i, STEP_ASYNC_CLOSURE) ? "{async closure"
-                                                                               : "{closure");
+            text_append_str(rewrite->out,
+                            next_is(path, i, STEP_ASYNC_CLOSURE) ? "{async closure" : "{closure");
             emit_number(rewrite, step);
             break;
         case STEP_ASYNC_CLOSURE:
@@ -238,7 +239,7 @@ static void emit_steps(struct rewrite *rewrite, const struct name_path *path, un
     }
 }
 
-/* --- paths -------------------------------------------------------------------------------------------- */
+/* --- paths ----------------------------------------------------------------------------------- */
 
 /* The step behind the last {impl#N} whose source form is known; 0: none.  *display is that form. */
 static unsigned find_impl(const struct names *names, const struct name_path *path,
@@ -329,14 +330,13 @@ static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length
     rewrite->nesting--;
 }
 
-void names_type(const struct names *names, const char *raw, enum name_style style,
-                struct text *out)
+void names_type(const struct names *names, const char *raw, enum name_style style, struct text *out)
 {
     struct rewrite rewrite = {.names = names, .style = style, .out = out};
     rewrite_text(&rewrite, raw, strlen(raw));
 }
 
-/* --- set-up -------------------------------------------------------------------------------------------- */
+/* --- set-up ---------------------------------------------------------------------------------- */
 
 static uint64_t hash_impl_path(const char *raw)
 {

@@ -100,9 +100,9 @@ static bool futures_ok(const struct plan *plan)
     for (uint32_t i = 0; i < plan->nr_tasks; i++) {
         const struct plan_task *task = &plan->tasks[i];
         if (!str_ok(plan, task->future) || !str_ok(plan, task->scheduler) ||
-            task->cell.v > plan->nr_types ||
-            task->future_id.v > plan->nr_futures || task->name_source >= NR_PLAN_NAME_SOURCES ||
-            task->kind >= NR_PLAN_TASK_KINDS || task->scheduler_kind >= NR_PLAN_SCHEDULERS)
+            task->cell.v > plan->nr_types || task->future_id.v > plan->nr_futures ||
+            task->name_source >= NR_PLAN_NAME_SOURCES || task->kind >= NR_PLAN_TASK_KINDS ||
+            task->scheduler_kind >= NR_PLAN_SCHEDULERS)
             return false;
     }
     return true;
@@ -125,7 +125,8 @@ static bool sections_ok(const struct plan_header *header, uint64_t size)
 {
     for (int i = 0; i < NR_PLAN_SECTIONS; i++) {
         const struct plan_section *section = &header->sections[i];
-        if (section->row_bytes != plan_row_bytes[i] || section->offset % 8 || section->offset > size ||
+        if (section->row_bytes != plan_row_bytes[i] || section->offset % 8 ||
+            section->offset > size ||
             (uint64_t)section->nr_rows * section->row_bytes > size - section->offset)
             return false;
     }

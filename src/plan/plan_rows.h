@@ -48,14 +48,15 @@ struct plan_type {
     plan_str name; /* qualified, as DWARF has it */
     uint8_t kind;  /* enum plan_type_kind */
     uint8_t reserved[3];
-    uint32_t align_bytes; /* 0: not recorded */
+    uint32_t align_bytes;  /* 0: not recorded */
     uint32_t first_member; /* id; members of a struct or union; of VARIANTS: outside the variants */
     uint32_t nr_members;
     uint32_t first_variant; /* id; VARIANTS and COROUTINE */
     uint32_t nr_variants;
     uint64_t size_bytes;
-    plan_type_id element;    /* ARRAY */
-    plan_type_id discr_type; /* VARIANTS and COROUTINE: of the discriminant, 0 where there is none */
+    plan_type_id element; /* ARRAY */
+    plan_type_id
+        discr_type; /* VARIANTS and COROUTINE: of the discriminant, 0 where there is none */
     uint64_t discr_offset;
     uint64_t count; /* ARRAY: number of elements */
     uint64_t die;   /* where its DWARF is, for layouts asked for later; ~0 where unknown */
@@ -68,12 +69,12 @@ struct plan_member {
 };
 
 struct plan_variant {
-    plan_str name;          /* Suspend0, Some */
-    plan_type_id payload;   /* a struct whose members live in this variant */
-    uint64_t discr;         /* value of the discriminant, sign-extended to 64 bits */
-    uint32_t has_discr;     /* 0: the variant of all other values */
-    plan_file_id file;      /* COROUTINE: of the await; 0: unknown */
-    uint32_t line;          /* 0: unknown */
+    plan_str name;        /* Suspend0, Some */
+    plan_type_id payload; /* a struct whose members live in this variant */
+    uint64_t discr;       /* value of the discriminant, sign-extended to 64 bits */
+    uint32_t has_discr;   /* 0: the variant of all other values */
+    plan_file_id file;    /* COROUTINE: of the await; 0: unknown */
+    uint32_t line;        /* 0: unknown */
     uint32_t reserved;
 };
 
@@ -95,7 +96,7 @@ struct plan_future {
     plan_type_id type; /* kind COROUTINE, or 0: declared only */
     uint16_t kind;     /* enum plan_future_kind */
     uint16_t is_default_method; /* of a trait: its first argument is Self */
-    plan_file_id file; /* where it is written */
+    plan_file_id file;          /* where it is written */
     uint32_t line;
     uint32_t first_await; /* id of the plan_await of its first variant; one for each variant */
     uint32_t nr_copies;   /* how often DWARF has it */
@@ -106,7 +107,7 @@ struct plan_future {
 struct plan_await {
     plan_file_id file; /* the user's; 0: no macro, see the variant's own line */
     uint32_t line;
-    plan_str macro; /* "join!" */
+    plan_str macro;    /* "join!" */
     uint32_t is_exact; /* 0: the line is that of the function, the await is somewhere in it */
 };
 
@@ -144,9 +145,9 @@ struct plan_task {
     plan_type_id cell;  /* tokio's Cell<T, S>; 0: unknown */
     plan_future_id future_id;
     uint32_t trailer_offset, scheduler_offset, id_offset; /* in the cell, bytes */
-    uint32_t name_source; /* enum plan_name_source */
-    uint32_t poll_bytes;  /* length of the poll function's code; 0: unknown (stripped) */
-    uint8_t kind;         /* enum plan_task_kind */
+    uint32_t name_source;                                 /* enum plan_name_source */
+    uint32_t poll_bytes;    /* length of the poll function's code; 0: unknown (stripped) */
+    uint8_t kind;           /* enum plan_task_kind */
     uint8_t scheduler_kind; /* enum plan_scheduler */
     uint16_t reserved;
     uint32_t code_shape; /* hash of the lengths of all its functions; 0: unknown */

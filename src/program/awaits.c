@@ -34,9 +34,8 @@ static void gather_awaitees(struct layout *layout, const struct dwarf_die *body,
         depth += die.abbrev->has_children;
         if (!depth)
             return;
-        const char *name = die.abbrev->tag == DW_TAG_variable
-                               ? dwarf_attr_string(&die, DW_AT_name)
-                               : NULL;
+        const char *name =
+            die.abbrev->tag == DW_TAG_variable ? dwarf_attr_string(&die, DW_AT_name) : NULL;
         if (!name || strcmp(name, "__awaitee") != 0)
             continue;
         awaitees->rows = array_reserve(awaitees->rows, &awaitees->capacity, awaitees->nr + 1,
@@ -231,11 +230,10 @@ static uint32_t line_by_calls(const struct placing *placing, uint32_t v, const c
             rank += other < v;
             nr_awaits++;
         }
-    size_t nr = !placing->last_line
-                    ? 0
-                    : macro_calls(file_path(placing, placing->future->file), macro,
-                                  placing->future->line, placing->last_line, placing->owner->built_ns,
-                                  lines, MAX_CALLS);
+    size_t nr = !placing->last_line ? 0
+                                    : macro_calls(file_path(placing, placing->future->file), macro,
+                                                  placing->future->line, placing->last_line,
+                                                  placing->owner->built_ns, lines, MAX_CALLS);
     return nr == nr_awaits ? lines[rank] : 0;
 }
 
@@ -332,8 +330,7 @@ static void find_head(struct placing *placing, struct plan_future *future)
         placing->last_line = 0;
 }
 
-void awaits_compile(struct awaits *owner, const struct dwarf_die *body,
-                    struct plan_future *future)
+void awaits_compile(struct awaits *owner, const struct dwarf_die *body, struct plan_future *future)
 {
     struct plan_builder *builder = owner->layout->builder;
     const struct plan_type *type =
@@ -344,8 +341,13 @@ void awaits_compile(struct awaits *owner, const struct dwarf_die *body,
     bool *in_macro = memory_alloc((nr + 1) * sizeof(*in_macro));
     plan_type_id *awaited = memory_alloc((nr + 1) * sizeof(*awaited));
     struct placing placing = {
-        .layout = owner->layout, .future = future, .variants = variants, .nr_variants = nr,
-        .awaits = awaits, .in_macro = in_macro, .awaited = awaited,
+        .layout = owner->layout,
+        .future = future,
+        .variants = variants,
+        .nr_variants = nr,
+        .awaits = awaits,
+        .in_macro = in_macro,
+        .awaited = awaited,
         .owner = owner,
     };
     for (uint32_t v = 0; v < nr; v++) {

@@ -16,7 +16,7 @@ struct macro_place {
 
 struct awaits {
     struct layout *layout;
-    int64_t built_ns; /* sources that are newer than the program are not believed */
+    int64_t built_ns;  /* sources that are newer than the program are not believed */
     struct map macros; /* file id << 32 | line -> row + 1 of `places` */
     struct macro_place *places;
     size_t nr_places, places_capacity;

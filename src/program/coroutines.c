@@ -19,7 +19,8 @@ static uint64_t type_hash(const struct layout *layout, die_ref ref)
             return hash_u64(index_die_hash(layout->index, &die), hash);
         for (bool more = dwarf_child(&die, &range); more; more = dwarf_sibling(&range, &range))
             hash = hash_u64(dwarf_attr_number(&range, DW_AT_count, 0) ^
-                                dwarf_attr_number(&range, DW_AT_upper_bound, 0), hash);
+                                dwarf_attr_number(&range, DW_AT_upper_bound, 0),
+                            hash);
         ref = dwarf_attr_ref(&die, DW_AT_type);
     }
     return hash;
@@ -127,14 +128,14 @@ void coroutines_free(struct coroutines *coroutines)
     *coroutines = (struct coroutines){0};
 }
 
-/* --- rows of the plan ------------------------------------------------------------------------- */
+/* --- rows of the plan ------------------------------------------------------------------------ */
 
 struct compiling {
     struct layout *layout;
     const struct coroutines *coroutines;
     struct map bodies;         /* row + 1 of a coroutine -> row + 1 of its best body */
     struct map bodies_by_path; /* path hash -> row + 1 of the best body of that path */
-    struct map symbols; /* hash of a mangled name -> symbol + 1 */
+    struct map symbols;        /* hash of a mangled name -> symbol + 1 */
     const struct elf_file *symbol_file;
     struct awaits awaits;
 };
@@ -163,8 +164,7 @@ static die_ref pointee(const struct dwarf *dwarf, die_ref type)
 }
 
 /* The coroutine that a body runs: its first parameter is a Pin<&mut env>.  Row + 1; 0: unknown. */
-static uint32_t coroutine_of_body(const struct compiling *compiling,
-                                  const struct index_body *body)
+static uint32_t coroutine_of_body(const struct compiling *compiling, const struct index_body *body)
 {
     const struct dwarf *dwarf = compiling->layout->dwarf;
     struct dwarf_die die, child;
@@ -212,8 +212,8 @@ static void map_bodies(struct compiling *compiling)
     }
     for (uint32_t i = 0; i < compiling->symbol_file->nr_symbols; i++)
         if (compiling->symbol_file->symbols[i].type == STT_FUNC)
-            *map_put(&compiling->symbols,
-                     hash_str(compiling->symbol_file->symbols[i].name, 0), NULL) = i + 1;
+            *map_put(&compiling->symbols, hash_str(compiling->symbol_file->symbols[i].name, 0),
+                     NULL) = i + 1;
 }
 
 static enum plan_future_kind kind_of(const char *env_name)
@@ -291,15 +291,14 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
 void coroutines_compile(const struct coroutines *coroutines, struct layout *layout,
                         const struct elf_file *symbols)
 {
-    struct compiling compiling = {.layout = layout, .coroutines = coroutines,
-                                  .symbol_file = symbols};
+    struct compiling compiling = {
+        .layout = layout, .coroutines = coroutines, .symbol_file = symbols};
     awaits_init(&compiling.awaits, layout, symbols->file.identity.modified_ns);
     map_bodies(&compiling);
     for (uint32_t i = 0; i < coroutines->nr; i++) {
         const struct coroutine *row = &coroutines->rows[i];
         bool same_before = i > 0 && row[-1].env->path_hash == row->env->path_hash;
-        bool same_after =
-            i + 1 < coroutines->nr && row[1].env->path_hash == row->env->path_hash;
+        bool same_after = i + 1 < coroutines->nr && row[1].env->path_hash == row->env->path_hash;
         compile_one(&compiling, i, !same_before && !same_after);
     }
     map_deinit(&compiling.bodies);

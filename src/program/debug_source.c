@@ -11,8 +11,8 @@
 static const char *const debug_roots[] = {"/usr/lib/debug", "/usr/local/lib/debug"};
 
 /* Opens one more file; NULL (and nothing kept) when it cannot be read. */
-static struct elf_file *add_source(struct debug_source *source, const char *path,
-                                   const char *role, struct error *err)
+static struct elf_file *add_source(struct debug_source *source, const char *path, const char *role,
+                                   struct error *err)
 {
     struct source_file *file = memory_alloc(sizeof(*file));
     file->role = role;

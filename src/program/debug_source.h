@@ -21,7 +21,7 @@ struct debug_source {
     struct dwarf dwarf;
     uint32_t nr_split_wanted; /* units whose DIEs are in other files, and of these ... */
     uint32_t nr_split_found;
-    char *missing;        /* name of the first split file that was not found, or NULL */
+    char *missing;         /* name of the first split file that was not found, or NULL */
     char *wrong_debuglink; /* a debug file that was found but is of another build, or NULL */
 };
 

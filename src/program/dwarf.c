@@ -22,7 +22,7 @@ void dwarf_deinit(struct dwarf *dwarf)
     *dwarf = (struct dwarf){0};
 }
 
-/* --- packages ------------------------------------------------------------------------------- */
+/* --- packages -------------------------------------------------------------------------------- */
 
 /* What a row of .debug_cu_index says of one unit: where its parts of the other sections begin. */
 struct contribution {
@@ -69,7 +69,7 @@ static void read_package(struct package *package, const struct elf_file *elf, st
     }
 }
 
-/* --- units ---------------------------------------------------------------------------------- */
+/* --- units ----------------------------------------------------------------------------------- */
 
 /* DWARF 5 section 7.5.1.  False at the end of the section or at a corrupt header. */
 static bool read_unit_header(struct dwarf_unit *unit, const struct dwarf_file *file,
@@ -80,8 +80,11 @@ static bool read_unit_header(struct dwarf_unit *unit, const struct dwarf_file *f
     if (c.failed || cursor_left(&c) < 4)
         return false;
     *corrupt = true;
-    *unit = (struct dwarf_unit){.file = file, .offset = offset, .type = DW_UT_compile,
-                                .offset_bytes = 4, .line_offset = ABSENT};
+    *unit = (struct dwarf_unit){.file = file,
+                                .offset = offset,
+                                .type = DW_UT_compile,
+                                .offset_bytes = 4,
+                                .line_offset = ABSENT};
     uint64_t length = cursor_u32(&c);
     if (length == 0xffffffff) {
         unit->offset_bytes = 8;
@@ -127,8 +130,8 @@ struct dwarf_file *dwarf_add_file(struct dwarf *dwarf, const struct elf_file *el
     if (!elf->debug[DEBUG_INFO].data || !elf->debug[DEBUG_ABBREV].data)
         return NULL;
     struct dwarf_file *file = arena_alloc(&dwarf->arena, sizeof(*file));
-    *file = (struct dwarf_file){.elf = elf, .number = (uint32_t)dwarf->nr_files,
-                                .is_split = elf->has_split_sections};
+    *file = (struct dwarf_file){
+        .elf = elf, .number = (uint32_t)dwarf->nr_files, .is_split = elf->has_split_sections};
     struct package package = {0};
     if (file->is_split && elf->debug[DEBUG_CU_INDEX].data)
         read_package(&package, elf, &dwarf->arena);
@@ -160,7 +163,7 @@ struct dwarf_file *dwarf_add_file(struct dwarf *dwarf, const struct elf_file *el
     return file;
 }
 
-/* --- abbreviations -------------------------------------------------------------------------- */
+/* --- abbreviations --------------------------------------------------------------------------- */
 
 static int by_code(const void *a, const void *b)
 {
@@ -183,9 +186,10 @@ static bool read_specs(struct dwarf_unit *unit, struct cursor *c, struct dwarf_a
             break;
         int bytes = dwarf_form_bytes(unit, (uint16_t)form);
         *specs = array_reserve(*specs, capacity, *nr + 1, sizeof(**specs));
-        (*specs)[(*nr)++] = (struct dwarf_attr_spec){
-            .name = (uint16_t)name, .form = (uint16_t)form, .bytes = (int16_t)bytes,
-            .implicit = (int32_t)implicit};
+        (*specs)[(*nr)++] = (struct dwarf_attr_spec){.name = (uint16_t)name,
+                                                     .form = (uint16_t)form,
+                                                     .bytes = (int16_t)bytes,
+                                                     .implicit = (int32_t)implicit};
         abbrev->nr_attrs++;
         fixed = bytes < 0 || fixed < 0 ? -1 : fixed + bytes;
     }
@@ -236,7 +240,7 @@ static inline const struct dwarf_abbrev *find_abbrev(const struct dwarf_unit *un
                              : bsearch(&key, unit->abbrevs, unit->nr_abbrevs, sizeof(key), by_code);
 }
 
-/* --- DIEs ----------------------------------------------------------------------------------- */
+/* --- DIEs ------------------------------------------------------------------------------------ */
 
 /* Lengths that are fixed are summed up and skipped at once. */
 static inline void skip_attrs(const struct dwarf_unit *unit, const struct dwarf_abbrev *abbrev,
@@ -311,8 +315,9 @@ bool dwarf_skip_list(const struct dwarf_unit *unit, uint64_t *offset, uint64_t *
  */
 static bool is_std_unit(const char *name, const char *folder)
 {
-    static const char *const crates[] = {"std/", "core/", "alloc/", "panic_", "compiler-builtins/",
-                                         "unwind/", "test/", "proc_macro/"};
+    static const char *const crates[] = {
+        "std/",    "core/", "alloc/",     "panic_", "compiler-builtins/",
+        "unwind/", "test/", "proc_macro/"};
     if (!name)
         return false;
     if (strncmp(name, "/rust/deps/", strlen("/rust/deps/")) == 0 ||
@@ -340,10 +345,10 @@ bool dwarf_unit_load(struct dwarf_unit *unit, struct arena *arena)
         return false;
     unit->readable = true;
     /* Bases first: the forms of the other attributes need them. */
-    unit->str_offsets_base = dwarf_attr_number(&die, DW_AT_str_offsets_base,
-                                               unit->str_offsets_base);
-    unit->addr_base = dwarf_attr_number(&die, DW_AT_addr_base,
-                                        dwarf_attr_number(&die, DW_AT_GNU_addr_base, 0));
+    unit->str_offsets_base =
+        dwarf_attr_number(&die, DW_AT_str_offsets_base, unit->str_offsets_base);
+    unit->addr_base =
+        dwarf_attr_number(&die, DW_AT_addr_base, dwarf_attr_number(&die, DW_AT_GNU_addr_base, 0));
     unit->rnglists_base = dwarf_attr_number(&die, DW_AT_rnglists_base, unit->rnglists_base);
     unit->ranges_base = dwarf_attr_number(&die, DW_AT_GNU_ranges_base, 0);
     unit->dwo_id = dwarf_attr_number(&die, DW_AT_GNU_dwo_id, unit->dwo_id);
@@ -377,8 +382,7 @@ void dwarf_join_split(struct dwarf *dwarf)
             const uint32_t *at = unit->dwo_id ? map_find(&skeletons, unit->dwo_id) : NULL;
             if (!at)
                 continue;
-            const struct dwarf_unit *skeleton =
-                &dwarf->files[*at >> 16]->units[*at & UINT16_MAX];
+            const struct dwarf_unit *skeleton = &dwarf->files[*at >> 16]->units[*at & UINT16_MAX];
             unit->skeleton = skeleton;
             unit->low_pc = skeleton->low_pc;
             unit->addr_base = skeleton->addr_base;
@@ -403,16 +407,15 @@ struct dwarf_unit *dwarf_unit_of(const struct dwarf *dwarf, die_ref ref)
         else
             high = middle;
     }
-    return low < file->nr_units && offset >= file->units[low].die_offset ? &file->units[low]
-                                                                          : NULL;
+    return low < file->nr_units && offset >= file->units[low].die_offset ? &file->units[low] : NULL;
 }
 
 bool dwarf_die_at(const struct dwarf *dwarf, die_ref ref, struct dwarf_die *die)
 {
     const struct dwarf_unit *unit = dwarf_unit_of(dwarf, ref);
     uint64_t after;
-    return unit && unit->readable &&
-           dwarf_die_read(unit, ref & ((1ull << 44) - 1), die, &after) && die->abbrev;
+    return unit && unit->readable && dwarf_die_read(unit, ref & ((1ull << 44) - 1), die, &after) &&
+           die->abbrev;
 }
 
 bool dwarf_child(const struct dwarf_die *die, struct dwarf_die *child)

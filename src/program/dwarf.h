@@ -44,7 +44,7 @@ struct dwarf_unit;
 
 struct dwarf_file {
     const struct elf_file *elf;
-    uint32_t number; /* index in dwarf->files */
+    uint32_t number;          /* index in dwarf->files */
     struct dwarf_unit *units; /* by offset */
     uint32_t nr_units;
     bool is_split; /* its sections are .dwo ones */
@@ -65,10 +65,10 @@ struct dwarf_unit {
     uint64_t str_offsets_base, addr_base, ranges_base, rnglists_base, low_pc;
     uint64_t line_offset; /* DW_AT_stmt_list, ~0 where absent */
     const char *name, *comp_dir, *dwo_name;
-    bool is_rust;   /* DW_AT_language says so */
-    bool is_std;    /* of the standard library, which comes compiled */
-    bool loaded;    /* dwarf_unit_load was called ... */
-    bool readable;  /* ... and found abbreviations and a first DIE */
+    bool is_rust;  /* DW_AT_language says so */
+    bool is_std;   /* of the standard library, which comes compiled */
+    bool loaded;   /* dwarf_unit_load was called ... */
+    bool readable; /* ... and found abbreviations and a first DIE */
     struct dwarf_abbrev *abbrevs;
     uint32_t nr_abbrevs;
     bool dense; /* codes are 1, 2, 3, ... */
@@ -91,7 +91,7 @@ struct dwarf_die {
     const struct dwarf_abbrev *abbrev; /* NULL for the null entry that ends a list of children */
     uint64_t offset;
     const uint8_t *attrs; /* first attribute byte */
-    uint64_t after; /* offset behind the attributes: the first child, or the sibling */
+    uint64_t after;       /* offset behind the attributes: the first child, or the sibling */
 };
 
 enum dwarf_class {
@@ -107,8 +107,8 @@ enum dwarf_class {
 struct dwarf_value {
     enum dwarf_class class;
     uint16_t form;
-    bool is_signed;     /* DWARF_CONSTANT: `number` was sign-extended */
-    uint64_t number;    /* constant, address, offset, or die_ref; bytes of the block */
+    bool is_signed;  /* DWARF_CONSTANT: `number` was sign-extended */
+    uint64_t number; /* constant, address, offset, or die_ref; bytes of the block */
     const uint8_t *block;
     const char *string; /* NUL-terminated */
 };

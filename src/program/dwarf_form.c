@@ -112,8 +112,8 @@ static const char *indexed_string(const struct dwarf_unit *unit, uint64_t index)
     struct elf_bytes table = unit->file->elf->debug[DEBUG_STR_OFFSETS];
     if (index > table.size)
         return NULL;
-    struct cursor c = cursor_at(table.data, table.size,
-                                unit->str_offsets_base + index * unit->offset_bytes);
+    struct cursor c =
+        cursor_at(table.data, table.size, unit->str_offsets_base + index * unit->offset_bytes);
     uint64_t offset = cursor_uint(&c, unit->offset_bytes);
     return c.failed ? NULL : string_at(unit, DEBUG_STR, offset);
 }
@@ -150,8 +150,7 @@ static void set_number(struct dwarf_value *value, enum dwarf_class class, uint64
     value->number = number;
 }
 
-static void set_reference(const struct dwarf_unit *unit, struct dwarf_value *value,
-                          uint64_t offset)
+static void set_reference(const struct dwarf_unit *unit, struct dwarf_value *value, uint64_t offset)
 {
     if (offset >> 44)
         return;

@@ -26,7 +26,7 @@ struct line_files {
         const char *name;
         uint64_t dir;
         const char *path;
-    } *rows;
+    } * rows;
     size_t nr, capacity;
     struct line_row *lines;
     size_t nr_lines, lines_capacity;
@@ -35,15 +35,14 @@ struct line_files {
 
 static void add_dir(struct line_files *files, const char *dir)
 {
-    files->dirs = array_reserve(files->dirs, &files->dirs_capacity, files->nr_dirs + 1,
-                                sizeof(*files->dirs));
+    files->dirs =
+        array_reserve(files->dirs, &files->dirs_capacity, files->nr_dirs + 1, sizeof(*files->dirs));
     files->dirs[files->nr_dirs++] = dir ? dir : "";
 }
 
 static void add_file(struct line_files *files, const char *name, uint64_t dir)
 {
-    files->rows = array_reserve(files->rows, &files->capacity, files->nr + 1,
-                                sizeof(*files->rows));
+    files->rows = array_reserve(files->rows, &files->capacity, files->nr + 1, sizeof(*files->rows));
     files->rows[files->nr++] = (struct line_file){name ? name : "", dir, NULL};
 }
 
@@ -208,8 +207,8 @@ static void emit(struct line_files *files, const struct line_state *state, bool 
 {
     files->lines = array_reserve(files->lines, &files->lines_capacity, files->nr_lines + 1,
                                  sizeof(*files->lines));
-    files->lines[files->nr_lines++] = (struct line_row){
-        state->addr, (uint32_t)state->file, (uint32_t)state->line, is_end};
+    files->lines[files->nr_lines++] =
+        (struct line_row){state->addr, (uint32_t)state->file, (uint32_t)state->line, is_end};
 }
 
 static void run_extended(struct line_files *files, struct line_state *state, struct cursor *c)
@@ -269,8 +268,7 @@ static void run_program(struct line_files *files)
         uint8_t opcode = cursor_u8(&c);
         if (opcode >= header->opcode_base) {
             unsigned adjusted = opcode - header->opcode_base;
-            state.addr += (uint64_t)(adjusted / header->line_range) *
-                          header->min_instruction_bytes;
+            state.addr += (uint64_t)(adjusted / header->line_range) * header->min_instruction_bytes;
             state.line = (int64_t)((uint64_t)state.line + (uint64_t)(int64_t)header->line_base +
                                    adjusted % header->line_range);
             emit(files, &state, false);
@@ -304,8 +302,8 @@ static void sort_lines(struct line_row *rows, size_t nr, struct line_row *scratc
     memcpy(scratch, rows, half * sizeof(*rows));
     size_t left = 0, right = half, out = 0;
     while (left < half && right < nr)
-        rows[out++] = line_order(&scratch[left], &rows[right]) <= 0 ? scratch[left++]
-                                                                    : rows[right++];
+        rows[out++] =
+            line_order(&scratch[left], &rows[right]) <= 0 ? scratch[left++] : rows[right++];
     while (left < half)
         rows[out++] = scratch[left++];
 }

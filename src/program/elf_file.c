@@ -27,11 +27,10 @@
 enum { MAX_EXPANSION = 1100 };
 
 static const char *const debug_names[NR_DEBUG_SECTIONS] = {
-    [DEBUG_INFO] = "info",           [DEBUG_ABBREV] = "abbrev",
-    [DEBUG_STR] = "str",             [DEBUG_LINE_STR] = "line_str",
-    [DEBUG_STR_OFFSETS] = "str_offsets", [DEBUG_ADDR] = "addr",
-    [DEBUG_RANGES] = "ranges",       [DEBUG_RNGLISTS] = "rnglists",
-    [DEBUG_LINE] = "line",           [DEBUG_CU_INDEX] = "cu_index",
+    [DEBUG_INFO] = "info",         [DEBUG_ABBREV] = "abbrev",           [DEBUG_STR] = "str",
+    [DEBUG_LINE_STR] = "line_str", [DEBUG_STR_OFFSETS] = "str_offsets", [DEBUG_ADDR] = "addr",
+    [DEBUG_RANGES] = "ranges",     [DEBUG_RNGLISTS] = "rnglists",       [DEBUG_LINE] = "line",
+    [DEBUG_CU_INDEX] = "cu_index",
 };
 
 /* The first bytes decide what this is, so that the message can say what was found instead. */
@@ -43,8 +42,10 @@ static bool check_ident(const struct elf_file *elf, struct error *err)
         return error_set(err, ERROR_INPUT,
                          "%s: is not an ELF file; give a Linux program or shared library", path);
     if (elf->file.size_bytes < sizeof(Elf64_Ehdr))
-        return error_set(err, ERROR_INPUT, "%s: truncated: the ELF header is cut off; "
-                         "copy the file again", path);
+        return error_set(err, ERROR_INPUT,
+                         "%s: truncated: the ELF header is cut off; "
+                         "copy the file again",
+                         path);
     if (id[EI_CLASS] != ELFCLASS64)
         return error_set(err, ERROR_INPUT, "%s: is a 32-bit ELF file; only 64-bit ones are read",
                          path);
@@ -105,8 +106,11 @@ static bool read_section(struct elf_file *elf, struct elf_bytes names, Elf_Scn *
     const char *name = shdr.sh_name < names.size ? (const char *)names.data + shdr.sh_name : "";
     struct elf_section *section = &elf->sections[elf->nr_sections++];
     *section = (struct elf_section){
-        .name = name, .addr = shdr.sh_addr, .flags = shdr.sh_flags,
-        .type = shdr.sh_type, .link = shdr.sh_link,
+        .name = name,
+        .addr = shdr.sh_addr,
+        .flags = shdr.sh_flags,
+        .type = shdr.sh_type,
+        .link = shdr.sh_link,
     };
     if (shdr.sh_type == SHT_NOBITS || shdr.sh_type == SHT_NULL)
         return true;
@@ -141,8 +145,10 @@ static bool read_sections(struct elf_file *elf, Elf *handle, struct error *err)
     }
     /* Bounds all later work: a thousand headers over the same megabyte are not a program. */
     if (total > 2 * elf->file.size_bytes)
-        return error_set(err, ERROR_INPUT, "%s: corrupt: its sections overlap; "
-                         "copy or build the file again", elf->path);
+        return error_set(err, ERROR_INPUT,
+                         "%s: corrupt: its sections overlap; "
+                         "copy or build the file again",
+                         elf->path);
     return true;
 }
 
@@ -418,8 +424,7 @@ static bool is_relative(uint16_t machine, uint32_t type)
 static uint64_t *word_at(struct elf_words *data, uint32_t nr, uint64_t addr)
 {
     for (uint32_t i = 0; i < nr; i++)
-        if (addr >= data[i].addr && (addr - data[i].addr) / 8 < data[i].nr_words &&
-            addr % 8 == 0)
+        if (addr >= data[i].addr && (addr - data[i].addr) / 8 < data[i].nr_words && addr % 8 == 0)
             return &data[i].words[(addr - data[i].addr) / 8];
     return NULL;
 }

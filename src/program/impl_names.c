@@ -8,7 +8,7 @@
 #include "base/rust_path.h"
 #include "program/demangle.h"
 
-/* --- from a symbol to the impl ------------------------------------------------------------------ */
+/* --- from a symbol to the impl --------------------------------------------------------------- */
 
 /* v0 names one instance's arguments; another instance has others, so they are left out. */
 static void strip_arguments(struct text *name)
@@ -52,8 +52,7 @@ static bool display_of(const struct index_scope *scope, struct text *display)
     return ok && display->length;
 }
 
-
-/* --- the paths that are mentioned ---------------------------------------------------------------- */
+/* --- the paths that are mentioned ------------------------------------------------------------ */
 
 struct mention {
     uint64_t hash;
@@ -154,13 +153,14 @@ static void find_displays(struct mentions *mentions, const struct program_index 
     text_deinit(&display);
 }
 
-/* --- impls without a symbol: by the type of `self` -------------------------------------------------- */
+/* --- impls without a symbol: by the type of `self` ------------------------------------------- */
 
 /* "core::pin::Pin<&mut demo::Conn>" gives "demo::Conn": what `self` points to, without arguments. */
 static bool self_type(const char *name, struct text *type)
 {
-    static const char *const wrappers[] = {"&mut ", "&", "core::pin::Pin<", "alloc::boxed::Box<",
-                                           "alloc::sync::Arc<", "alloc::rc::Rc<"};
+    static const char *const wrappers[] = {
+        "&mut ",         "&", "core::pin::Pin<", "alloc::boxed::Box<", "alloc::sync::Arc<",
+        "alloc::rc::Rc<"};
     for (size_t i = 0; i < sizeof(wrappers) / sizeof(*wrappers); i++)
         if (str_starts_with(name, wrappers[i])) {
             name += strlen(wrappers[i]);

@@ -87,7 +87,8 @@ static void sort_items(struct index_items *items)
         qsort(items->rows, items->nr, sizeof(*items->rows), item_order);
 }
 
-static void count_rows(struct program_index *index, const struct index_part *parts, unsigned nr_parts)
+static void count_rows(struct program_index *index, const struct index_part *parts,
+                       unsigned nr_parts)
 {
     for (unsigned i = 0; i < nr_parts; i++) {
         index->nr_scopes += parts[i].nr_scopes;

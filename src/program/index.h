@@ -68,9 +68,9 @@ struct program_index {
     size_t nr_envs;
     struct index_body *bodies;
     size_t nr_bodies;
-    struct index_items task_polls;  /* tokio::runtime::task::raw::poll<T, S> */
-    struct index_items task_cells;  /* struct tokio::runtime::task::core::Cell<T, S> */
-    struct index_items dyn_vtables; /* <X as Trait>::{vtable} */
+    struct index_items task_polls;   /* tokio::runtime::task::raw::poll<T, S> */
+    struct index_items task_cells;   /* struct tokio::runtime::task::core::Cell<T, S> */
+    struct index_items dyn_vtables;  /* <X as Trait>::{vtable} */
     struct index_items constructors; /* coroutines that a declared method returns, its symbol */
     uint64_t nr_dies, nr_rust_types; /* complete structures in Rust units, std's left out */
     uint32_t nr_units, nr_unreadable_units, nr_rust_units;

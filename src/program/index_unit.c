@@ -34,8 +34,7 @@ static uint32_t add_scope(struct index_part *part, uint32_t parent, const char *
 static void add_item(struct index_items *items, const struct dwarf_die *die, const char *name,
                      uint64_t addr)
 {
-    items->rows = array_reserve(items->rows, &items->capacity, items->nr + 1,
-                                sizeof(*items->rows));
+    items->rows = array_reserve(items->rows, &items->capacity, items->nr + 1, sizeof(*items->rows));
     items->rows[items->nr++] = (struct index_item){
         die_ref_of(die), name, dwarf_attr_string(die, DW_AT_linkage_name), addr};
 }
@@ -76,8 +75,8 @@ static void see_structure(struct index_part *part, const struct dwarf_die *die, 
         return;
     }
     if (name[0] == '{' && is_coroutine_name(name)) {
-        part->envs = array_reserve(part->envs, &part->envs_capacity, part->nr_envs + 1,
-                                   sizeof(*part->envs));
+        part->envs =
+            array_reserve(part->envs, &part->envs_capacity, part->nr_envs + 1, sizeof(*part->envs));
         part->envs[part->nr_envs++] = (struct index_env){
             .die = die_ref_of(die),
             .scope = {scope},
@@ -301,8 +300,8 @@ void index_read_unit(struct index_part *part, struct dwarf_unit *unit)
                     break;
                 continue;
             }
-            part->stack = array_reserve(part->stack, &part->stack_capacity, depth + 1,
-                                        sizeof(*part->stack));
+            part->stack =
+                array_reserve(part->stack, &part->stack_capacity, depth + 1, sizeof(*part->stack));
             part->stack[depth] = below;
             depth++;
         } else if (!depth) {

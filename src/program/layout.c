@@ -17,8 +17,7 @@ enum { PASSES = 64, MIN_BUDGET_BYTES = 1 << 20 };
 void layout_init(struct layout *layout, struct dwarf *dwarf, const struct program_index *index,
                  struct plan_builder *builder, struct arena *arena)
 {
-    *layout = (struct layout){
-        .dwarf = dwarf, .index = index, .builder = builder, .arena = arena};
+    *layout = (struct layout){.dwarf = dwarf, .index = index, .builder = builder, .arena = arena};
     for (size_t f = 0; f < dwarf->nr_files; f++)
         layout->budget_bytes += dwarf->files[f]->elf->debug[DEBUG_INFO].size;
     layout->budget_bytes = layout->budget_bytes * PASSES + MIN_BUDGET_BYTES;
@@ -100,10 +99,9 @@ static void draft_free(struct draft *draft)
 static uint64_t draft_hash(const struct draft *draft)
 {
     const struct plan_type *type = &draft->type;
-    uint64_t shape[] = {type->name.v,       type->kind,         type->align_bytes,
-                        type->size_bytes,   type->element.v,    type->discr_type.v,
-                        type->discr_offset, type->count,        draft->nr_members,
-                        draft->nr_variants};
+    uint64_t shape[] = {type->name.v,      type->kind,         type->align_bytes,  type->size_bytes,
+                        type->element.v,   type->discr_type.v, type->discr_offset, type->count,
+                        draft->nr_members, draft->nr_variants};
     uint64_t hash = hash_bytes(shape, sizeof(shape), 0);
     if (draft->nr_members)
         hash = hash_bytes(draft->members, draft->nr_members * sizeof(*draft->members), hash);
@@ -173,8 +171,10 @@ static plan_type_id member_type(struct layout *layout, const struct dwarf_die *d
     if (!align || align >= die->unit->address_bytes || !is_code_pointer(layout, id))
         return id;
     const struct plan_type *pointer = row_of(layout, id);
-    struct draft item = {.type = {.kind = PLAN_TYPE_STRUCT, .name = pointer->name,
-                                  .align_bytes = 1, .die = pointer->die}};
+    struct draft item = {.type = {.kind = PLAN_TYPE_STRUCT,
+                                  .name = pointer->name,
+                                  .align_bytes = 1,
+                                  .die = pointer->die}};
     return draft_finish(layout, &item);
 }
 
@@ -185,8 +185,8 @@ static void add_member(struct layout *layout, struct draft *draft, const struct 
         .type = member_type(layout, die),
         .offset_bytes = dwarf_attr_number(die, DW_AT_data_member_location, 0),
     };
-    draft->members = array_reserve(draft->members, &draft->members_capacity,
-                                   draft->nr_members + 1, sizeof(*draft->members));
+    draft->members = array_reserve(draft->members, &draft->members_capacity, draft->nr_members + 1,
+                                   sizeof(*draft->members));
     draft->members[draft->nr_members++] = member;
 }
 
@@ -219,8 +219,8 @@ static void add_variant(struct layout *layout, struct draft *draft, const struct
         variant.line = (uint32_t)dwarf_attr_number(&member, DW_AT_decl_line, 0);
         struct dwarf_die payload;
         if (dwarf_die_at(layout->dwarf, dwarf_attr_ref(&member, DW_AT_type), &payload))
-            variant.name = plan_builder_string(layout->builder,
-                                               dwarf_attr_string(&payload, DW_AT_name));
+            variant.name =
+                plan_builder_string(layout->builder, dwarf_attr_string(&payload, DW_AT_name));
         break;
     }
     draft->variants = array_reserve(draft->variants, &draft->variants_capacity,
@@ -246,8 +246,7 @@ static bool is_coroutine(const char *name)
     return name && str_starts_with(name, "{async_");
 }
 
-static void draft_structure(struct layout *layout, struct draft *draft,
-                            const struct dwarf_die *die)
+static void draft_structure(struct layout *layout, struct draft *draft, const struct dwarf_die *die)
 {
     struct dwarf_die child;
     draft->type.kind = dwarf_tag(die) == DW_TAG_union_type ? PLAN_TYPE_UNION : PLAN_TYPE_STRUCT;
@@ -309,12 +308,14 @@ static plan_str qualified_name(struct layout *layout, const struct dwarf_die *di
 static plan_type_id compile_die(struct layout *layout, const struct dwarf_die *die)
 {
     struct draft draft = {.type = {
-        .kind = PLAN_TYPE_OPAQUE,
-        .name = dwarf_tag(die) == DW_TAG_array_type ? (plan_str){0} : qualified_name(layout, die),
-        .size_bytes = dwarf_attr_number(die, DW_AT_byte_size, 0),
-        .align_bytes = (uint32_t)dwarf_attr_number(die, DW_AT_alignment, 0),
-        .die = die_ref_of(die),
-    }};
+                              .kind = PLAN_TYPE_OPAQUE,
+                              .name = dwarf_tag(die) == DW_TAG_array_type
+                                          ? (plan_str){0}
+                                          : qualified_name(layout, die),
+                              .size_bytes = dwarf_attr_number(die, DW_AT_byte_size, 0),
+                              .align_bytes = (uint32_t)dwarf_attr_number(die, DW_AT_alignment, 0),
+                              .die = die_ref_of(die),
+                          }};
     switch (dwarf_tag(die)) {
     case DW_TAG_base_type:
         draft.type.kind = PLAN_TYPE_BASE;

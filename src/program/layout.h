@@ -23,7 +23,8 @@ struct layout {
     struct map replace;    /* env die_ref -> position + 1 in env_dies: the copy to take instead */
     die_ref *env_dies;
     size_t nr_env_dies, env_dies_capacity;
-    struct map declared; /* path hash of a declared type -> position + 1 in complete; 0: not found */
+    struct map
+        declared; /* path hash of a declared type -> position + 1 in complete; 0: not found */
     die_ref *complete;
     uint32_t nr_declared_met; /* declared types met that were not looked for yet */
     unsigned depth;

@@ -150,8 +150,8 @@ static void skip_space(struct lexer *lexer)
 
 struct macro_definition {
     const char *name;
-    size_t length;      /* 0: none */
-    int depth;          /* of the brackets around it */
+    size_t length; /* 0: none */
+    int depth;     /* of the brackets around it */
     uint32_t first_line;
 };
 
@@ -198,8 +198,7 @@ static struct macro_definition find_definition(struct lexer lexer, uint32_t line
     return (struct macro_definition){0};
 }
 
-static bool open_source(const char *path, int64_t built_ns, struct file *file,
-                        struct lexer *lexer)
+static bool open_source(const char *path, int64_t built_ns, struct file *file, struct lexer *lexer)
 {
     if (!path || !str_ends_with(path, ".rs") || !file_open(file, path, NULL))
         return false;
@@ -207,8 +206,8 @@ static bool open_source(const char *path, int64_t built_ns, struct file *file,
         file_close(file);
         return false;
     }
-    *lexer = (struct lexer){(const char *)file->bytes,
-                            (const char *)file->bytes + file->size_bytes, 1};
+    *lexer =
+        (struct lexer){(const char *)file->bytes, (const char *)file->bytes + file->size_bytes, 1};
     return true;
 }
 
@@ -256,8 +255,9 @@ enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_n
             text_printf(name, "%.*s!", (int)macro.length, macro.name);
         file_close(&file);
     }
-    for (size_t i = 0; answer < MACRO_ATTRIBUTE && path &&
-                       i < sizeof(known_macros) / sizeof(*known_macros); i++) {
+    for (size_t i = 0;
+         answer < MACRO_ATTRIBUTE && path && i < sizeof(known_macros) / sizeof(*known_macros);
+         i++) {
         if (!str_ends_with(path, known_macros[i].path_end))
             continue;
         text_append_str(name, known_macros[i].name);
@@ -309,8 +309,8 @@ static void see_word(struct calls *calls, const struct lexer *lexer, const char 
                      size_t length, const char *name, uint32_t line)
 {
     calls->nr_asyncs += length == 5 && memcmp(word, "async", 5) == 0;
-    if (length + 1 != strlen(name) || memcmp(word, name, length) != 0 ||
-        lexer->at >= lexer->end || *lexer->at != '!' || calls->nr == calls->max)
+    if (length + 1 != strlen(name) || memcmp(word, name, length) != 0 || lexer->at >= lexer->end ||
+        *lexer->at != '!' || calls->nr == calls->max)
         return;
     calls->is_nested |= calls->call_depth != 0;
     calls->call_depth = calls->depth + 1;

@@ -9,8 +9,8 @@
 #include "base/text.h"
 
 enum macro_answer {
-    MACRO_UNKNOWN, /* the source is not at hand or newer than the program */
-    MACRO_NONE,    /* the line is in no macro's definition */
+    MACRO_UNKNOWN,   /* the source is not at hand or newer than the program */
+    MACRO_NONE,      /* the line is in no macro's definition */
     MACRO_ATTRIBUTE, /* the line is an attribute's, such as #[tracing::instrument] */
     MACRO_FOUND,
 };

@@ -32,8 +32,7 @@ uint32_t plan_builder_add(struct plan_builder *builder, enum plan_section_id tab
                           const void *row);
 /* The row of an id, valid until the next add to that table. */
 void *plan_builder_row(struct plan_builder *builder, enum plan_section_id table, uint32_t id);
-void plan_builder_note(struct plan_builder *builder, const char *format, ...)
-    PRINTF_LIKE(2, 3);
+void plan_builder_note(struct plan_builder *builder, const char *format, ...) PRINTF_LIKE(2, 3);
 /* A file that was read, as it is now. */
 void plan_builder_source(struct plan_builder *builder, const char *path, const char *role);
 const char *plan_builder_text(const struct plan_builder *builder, plan_str str);

@@ -70,8 +70,7 @@ static bool cache_path(const struct plan_request *request, const char *ending, s
     bool ok = real && (symbols || !request->symbols_path) && cache_folder(path);
     if (ok)
         text_printf(path, "/%016llx.%s",
-                    (unsigned long long)hash_str(real, symbols ? hash_str(symbols, 1) : 0),
-                    ending);
+                    (unsigned long long)hash_str(real, symbols ? hash_str(symbols, 1) : 0), ending);
     free(real);
     free(symbols);
     return ok;
@@ -132,7 +131,7 @@ void plan_cache_store(const struct plan_request *request, const void *bytes, uin
     text_deinit(&path);
 }
 
-/* --- answers -------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 struct answer_header {
     uint64_t plan;     /* checksum of the plan */

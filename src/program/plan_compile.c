@@ -33,7 +33,7 @@ static void say(struct compiler *compiler, const char *step)
         compiler->request->progress(compiler->request->context, step);
 }
 
-/* --- what could be read and what not -------------------------------------------------------------- */
+/* --- what could be read and what not --------------------------------------------------------- */
 
 static void set_detail(struct compiler *compiler, enum plan_detail detail, const char *reason)
 {
@@ -59,11 +59,14 @@ static void explain_split(const struct debug_source *source, struct text *reason
         if (source->files[i]->elf.has_split_sections)
             found = source->files[i]->elf.path;
     if (found)
-        text_printf(reason, "the split debug info (%s) is of another build; put the right one "
-                            "there, or %s", found, remedy);
+        text_printf(reason,
+                    "the split debug info (%s) is of another build; put the right one "
+                    "there, or %s",
+                    found, remedy);
     else
-        text_printf(reason, "the split debug info is missing (%s, and no %s.dwp): put it beside "
-                            "the program, or %s",
+        text_printf(reason,
+                    "the split debug info is missing (%s, and no %s.dwp): put it beside "
+                    "the program, or %s",
                     source->missing ? source->missing : "its .dwo files", source->program->path,
                     remedy);
 }
@@ -77,15 +80,15 @@ static void explain_missing(struct compiler *compiler, struct text *reason)
     if (source->nr_split_wanted > source->nr_split_found)
         explain_split(source, reason);
     else if (source->symbols->unread_debug || program->unread_debug)
-        text_printf(reason, "%s; build the program again", program->unread_debug
-                                                              ? program->unread_debug
-                                                              : source->symbols->unread_debug);
+        text_printf(reason, "%s; build the program again",
+                    program->unread_debug ? program->unread_debug : source->symbols->unread_debug);
     else if (source->wrong_debuglink)
         text_printf(reason, "the debug file %s is of another build; put the right one there, or %s",
                     source->wrong_debuglink, remedy);
     else if (program->debuglink && !has_info)
-        text_printf(reason, "the debug file %s that the program names was not found; put it "
-                            "beside the program, or %s",
+        text_printf(reason,
+                    "the debug file %s that the program names was not found; put it "
+                    "beside the program, or %s",
                     program->debuglink, remedy);
     else if (has_info && compiler->index.nr_rust_units)
         text_printf(reason, "the debug info has no types (debug = 1 or line tables only); %s",
@@ -107,8 +110,9 @@ static void decide_detail(struct compiler *compiler)
     if (compiler->index.nr_rust_types) {
         set_detail(compiler, PLAN_DETAIL_FULL, NULL);
         if (compiler->source.nr_split_found < compiler->source.nr_split_wanted)
-            plan_builder_note(builder, "%u of %u split units are missing or of another build%s%s; "
-                                       "types that only they have are not shown",
+            plan_builder_note(builder,
+                              "%u of %u split units are missing or of another build%s%s; "
+                              "types that only they have are not shown",
                               compiler->source.nr_split_wanted - compiler->source.nr_split_found,
                               compiler->source.nr_split_wanted,
                               compiler->source.missing ? ", the first: " : "",
@@ -178,7 +182,7 @@ static void add_facts(struct compiler *compiler)
     }
 }
 
-/* --- compiling --------------------------------------------------------------------------------------- */
+/* --- compiling ------------------------------------------------------------------------------- */
 
 /* Types, futures and tasks into a fresh builder; again when declared types were found. */
 static void compile_types(struct compiler *compiler)
@@ -190,8 +194,7 @@ static void compile_types(struct compiler *compiler)
     coroutines_choose(&coroutines, &layout);
     for (int round = 0;; round++) {
         coroutines_compile(&coroutines, &layout, compiler->source.symbols);
-        tokio_add_tasks(&layout, &coroutines, compiler->source.program,
-                        compiler->source.symbols);
+        tokio_add_tasks(&layout, &coroutines, compiler->source.program, compiler->source.symbols);
         if (round == 3 || !layout_resolve_declared(&layout))
             break;
         plan_builder_deinit(&compiler->builder);
@@ -257,8 +260,10 @@ static bool finish(struct compiler *compiler, const char *path, struct loaded_pl
     if (plan_open(&loaded->plan, loaded->bytes, loaded->size_bytes, &problem))
         return true;
     free(loaded->bytes);
-    return error_set(err, ERROR_INPUT, "%s: its debug info cannot be made into a plan (%s); "
-                     "build the program again", path, problem);
+    return error_set(err, ERROR_INPUT,
+                     "%s: its debug info cannot be made into a plan (%s); "
+                     "build the program again",
+                     path, problem);
 }
 
 /* A rebuild's plan becomes the program's, if the two agree. */
@@ -289,8 +294,10 @@ static bool compile_file(const struct plan_request *request, const char *path,
         return false;
     if (compiler.source.program->type == ET_REL) {
         debug_source_close(&compiler.source);
-        return error_set(err, ERROR_INPUT, "%s: is an object file that was not linked; give the "
-                         "program or shared library that it went into", path);
+        return error_set(err, ERROR_INPUT,
+                         "%s: is an object file that was not linked; give the "
+                         "program or shared library that it went into",
+                         path);
     }
     plan_builder_init(&compiler.builder);
     arena_init(&compiler.arena);
@@ -347,9 +354,8 @@ bool plan_load(struct loaded_plan *loaded, const struct plan_request *request, s
     if (request->use_cache && plan_cache_find(loaded, request, key))
         return true;
     bool cacheable = request->use_cache && plan_cache_key(request, key);
-    bool ok = request->symbols_path
-                  ? compile_with_symbols(request, loaded, err)
-                  : compile_file(request, request->path, NULL, NULL, loaded, err);
+    bool ok = request->symbols_path ? compile_with_symbols(request, loaded, err)
+                                    : compile_file(request, request->path, NULL, NULL, loaded, err);
     if (!ok) {
         *loaded = (struct loaded_plan){0};
         return false;

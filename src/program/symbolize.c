@@ -30,7 +30,7 @@ struct unit_code {
     size_t nr_pieces, pieces_capacity;
 };
 
-/* --- which unit --------------------------------------------------------------------------------- */
+/* --- which unit ------------------------------------------------------------------------------ */
 
 static int range_order(const void *a, const void *b)
 {
@@ -54,19 +54,18 @@ static void unit_ranges(const struct dwarf_unit *unit, struct pc_ranges *ranges)
 static void add_unit(struct symbolizer *symbolizer, struct dwarf_unit *unit, size_t *nr_units,
                      struct pc_ranges *ranges, size_t *capacity)
 {
-    if (!unit->readable || (unit->dwo_name && !unit->file->is_split &&
-                            symbolizer->source->nr_split_found))
+    if (!unit->readable ||
+        (unit->dwo_name && !unit->file->is_split && symbolizer->source->nr_split_found))
         return; /* a skeleton: its split unit has the functions */
     unit_ranges(unit, ranges);
     if (!ranges->nr)
         return;
     symbolizer->units[*nr_units] = unit;
     for (size_t r = 0; r < ranges->nr; r++) {
-        symbolizer->ranges = array_reserve(symbolizer->ranges, capacity,
-                                           symbolizer->nr_ranges + 1,
+        symbolizer->ranges = array_reserve(symbolizer->ranges, capacity, symbolizer->nr_ranges + 1,
                                            sizeof(*symbolizer->ranges));
-        symbolizer->ranges[symbolizer->nr_ranges++] = (struct unit_range){
-            ranges->rows[r].low, ranges->rows[r].high, (uint32_t)*nr_units};
+        symbolizer->ranges[symbolizer->nr_ranges++] =
+            (struct unit_range){ranges->rows[r].low, ranges->rows[r].high, (uint32_t)*nr_units};
     }
     ++*nr_units;
 }
@@ -78,8 +77,8 @@ void symbolizer_init(struct symbolizer *symbolizer, const struct debug_source *s
     size_t nr_units = 0, capacity = 0;
     *symbolizer = (struct symbolizer){.source = source};
     arena_init(&symbolizer->arena);
-    symbolizer->units = arena_alloc(&symbolizer->arena,
-                                    dwarf->nr_units * sizeof(*symbolizer->units) + 1);
+    symbolizer->units =
+        arena_alloc(&symbolizer->arena, dwarf->nr_units * sizeof(*symbolizer->units) + 1);
     symbolizer->code =
         arena_alloc(&symbolizer->arena, dwarf->nr_units * sizeof(*symbolizer->code) + 1);
     for (size_t f = 0; f < dwarf->nr_files; f++)
@@ -87,8 +86,7 @@ void symbolizer_init(struct symbolizer *symbolizer, const struct debug_source *s
             add_unit(symbolizer, &dwarf->files[f]->units[i], &nr_units, &ranges, &capacity);
     free(ranges.rows);
     if (symbolizer->nr_ranges)
-        qsort(symbolizer->ranges, symbolizer->nr_ranges, sizeof(*symbolizer->ranges),
-              range_order);
+        qsort(symbolizer->ranges, symbolizer->nr_ranges, sizeof(*symbolizer->ranges), range_order);
 }
 
 void symbolizer_deinit(struct symbolizer *symbolizer)
@@ -100,7 +98,7 @@ void symbolizer_deinit(struct symbolizer *symbolizer)
     *symbolizer = (struct symbolizer){0};
 }
 
-/* --- the functions of a unit ---------------------------------------------------------------------- */
+/* --- the functions of a unit ----------------------------------------------------------------- */
 
 static void add_entry(struct unit_code *code, const struct dwarf_die *die, uint32_t parent,
                       struct pc_ranges *ranges)
@@ -223,10 +221,9 @@ static struct unit_code *unit_code_of(struct symbolizer *symbolizer, uint32_t un
     struct unit_code *code = arena_alloc(&symbolizer->arena, sizeof(*code));
     gather_entries(code, symbolizer->units[unit]);
     flatten(code);
-    void *entries = arena_alloc_raw(&symbolizer->arena,
-                                    code->nr_entries * sizeof(*code->entries) + 1);
-    void *pieces =
-        arena_alloc_raw(&symbolizer->arena, code->nr_pieces * sizeof(*code->pieces) + 1);
+    void *entries =
+        arena_alloc_raw(&symbolizer->arena, code->nr_entries * sizeof(*code->entries) + 1);
+    void *pieces = arena_alloc_raw(&symbolizer->arena, code->nr_pieces * sizeof(*code->pieces) + 1);
     if (code->nr_entries)
         memcpy(entries, code->entries, code->nr_entries * sizeof(*code->entries));
     if (code->nr_pieces)
@@ -238,7 +235,7 @@ static struct unit_code *unit_code_of(struct symbolizer *symbolizer, uint32_t un
     return symbolizer->code[unit] = code;
 }
 
-/* --- names ------------------------------------------------------------------------------------------- */
+/* --- names ----------------------------------------------------------------------------------- */
 
 /* A function's name: of the DIE itself or of what it is a copy of. */
 static const char *read_name(struct symbolizer *symbolizer, struct dwarf_die die)
@@ -251,8 +248,7 @@ static const char *read_name(struct symbolizer *symbolizer, struct dwarf_die die
         if (linkage) {
             if (!demangle_rust(linkage, &text))
                 text_append_str(&text, linkage);
-            const char *name =
-                arena_strndup(&symbolizer->arena, text_str(&text), text.length);
+            const char *name = arena_strndup(&symbolizer->arena, text_str(&text), text.length);
             text_deinit(&text);
             return name;
         }
@@ -282,7 +278,7 @@ static const char *name_of(struct symbolizer *symbolizer, const struct dwarf_die
     return symbolizer->name_rows[*row - 1];
 }
 
-/* --- look-up ------------------------------------------------------------------------------------------ */
+/* --- look-up --------------------------------------------------------------------------------- */
 
 static const struct unit_range *find_unit(const struct symbolizer *symbolizer, uint64_t addr)
 {
@@ -319,14 +315,13 @@ static uint32_t symbol_frame(struct symbolizer *symbolizer, uint64_t addr, struc
     text_init(&name);
     if (!demangle_rust(symbol->name, &name))
         text_append_str(&name, symbol->name);
-    *frame = (struct frame){
-        .function = arena_strndup(&symbolizer->arena, text_str(&name), name.length)};
+    *frame =
+        (struct frame){.function = arena_strndup(&symbolizer->arena, text_str(&name), name.length)};
     text_deinit(&name);
     return 1;
 }
 
-uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *frames,
-                   uint32_t max)
+uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *frames, uint32_t max)
 {
     const struct unit_range *range = find_unit(symbolizer, addr);
     if (!max)

@@ -26,7 +26,7 @@ struct symbolizer {
     struct unit_range {
         uint64_t low, high;
         uint32_t unit; /* position in `units` */
-    } *ranges;         /* by address, disjoint but for corrupt files */
+    } * ranges;        /* by address, disjoint but for corrupt files */
     size_t nr_ranges;
     struct dwarf_unit **units; /* whose DIEs describe the code */
     struct unit_code **code;   /* of each unit, NULL until asked for */

@@ -21,8 +21,7 @@ static int shape_order(const void *a, const void *b)
 {
     const struct task_shape *x = a, *y = b;
     const uint32_t left[] = {x->trailer_offset, x->scheduler_offset, x->id_offset, x->poll_bytes};
-    const uint32_t right[] = {y->trailer_offset, y->scheduler_offset, y->id_offset,
-                              y->poll_bytes};
+    const uint32_t right[] = {y->trailer_offset, y->scheduler_offset, y->id_offset, y->poll_bytes};
     for (int i = 0; i < 4; i++)
         if (left[i] != right[i])
             return left[i] < right[i] ? -1 : 1;
@@ -45,8 +44,8 @@ static struct task_shapes shapes_of(const struct plan *plan, bool with_code)
         const struct plan_task *task = &plan->tasks[i];
         if (task->vtable_addr)
             shapes.rows[shapes.nr++] =
-                (struct task_shape){task->trailer_offset, task->scheduler_offset,
-                                    task->id_offset, with_code ? task->poll_bytes : 0};
+                (struct task_shape){task->trailer_offset, task->scheduler_offset, task->id_offset,
+                                    with_code ? task->poll_bytes : 0};
     }
     if (shapes.nr)
         qsort(shapes.rows, shapes.nr, sizeof(*shapes.rows), shape_order);
@@ -66,25 +65,26 @@ static bool compare_shapes(const struct task_shapes *program, const char *progra
     if (!program->nr)
         return error_set(err, ERROR_INPUT,
                          "%s: cannot be compared with %s: neither has tokio tasks and their build "
-                         "ids differ; %s", symbols_path, program_path, remedy);
+                         "ids differ; %s",
+                         symbols_path, program_path, remedy);
     for (uint32_t i = 0; i < program->nr; i++) {
         const struct task_shape *a = &program->rows[i], *b = &symbols->rows[i];
         if (shape_order(a, b) == 0)
             continue;
         return error_set(err, ERROR_INPUT,
                          "%s: is not a rebuild of %s: the %s of a task type differs (%u and %u "
-                         "bytes); %s", symbols_path, program_path,
+                         "bytes); %s",
+                         symbols_path, program_path,
                          a->trailer_offset != b->trailer_offset ? "size" : "poll function",
-                         a->trailer_offset != b->trailer_offset ? b->trailer_offset
-                                                                : b->poll_bytes,
-                         a->trailer_offset != b->trailer_offset ? a->trailer_offset
-                                                                : a->poll_bytes, remedy);
+                         a->trailer_offset != b->trailer_offset ? b->trailer_offset : b->poll_bytes,
+                         a->trailer_offset != b->trailer_offset ? a->trailer_offset : a->poll_bytes,
+                         remedy);
     }
     return true;
 }
 
-bool symbols_check(const struct plan *program, const char *program_path,
-                   const struct plan *symbols, const char *symbols_path, struct error *err)
+bool symbols_check(const struct plan *program, const char *program_path, const struct plan *symbols,
+                   const char *symbols_path, struct error *err)
 {
     if (symbols->facts->detail != PLAN_DETAIL_FULL)
         return error_set(err, ERROR_INPUT, "%s: has no type layouts either: %s", symbols_path,
@@ -100,7 +100,7 @@ bool symbols_check(const struct plan *program, const char *program_path,
     return ok;
 }
 
-/* --- adopting ------------------------------------------------------------------------------------- */
+/* --- adopting -------------------------------------------------------------------------------- */
 
 static bool same_shape(const struct plan_task *a, const struct plan_task *b)
 {
@@ -143,8 +143,10 @@ static void adopt_tasks(struct plan_builder *rebuild, const struct plan *program
     }
     free(rows);
     if (unknown)
-        plan_builder_note(rebuild, "the addresses of %u task kinds are unknown: others of the "
-                                   "program have the same shape", unknown);
+        plan_builder_note(rebuild,
+                          "the addresses of %u task kinds are unknown: others of the "
+                          "program have the same shape",
+                          unknown);
 }
 
 void symbols_adopt(struct plan_builder *rebuild, const struct plan *program, const char *path)

@@ -10,8 +10,8 @@
 #include "program/plan_builder.h"
 
 /* ERROR_INPUT with the first difference when they do not agree, or nothing can be compared. */
-bool symbols_check(const struct plan *program, const char *program_path,
-                   const struct plan *symbols, const char *symbols_path, struct error *err);
+bool symbols_check(const struct plan *program, const char *program_path, const struct plan *symbols,
+                   const char *symbols_path, struct error *err);
 
 /*
  * Makes the rebuild's rows those of the program: its build id and path, and the addresses of its

@@ -73,7 +73,7 @@ struct task_vtable *tokio_find_vtables(const struct elf_file *elf, struct arena 
     return kept;
 }
 
-/* --- names of T and S -------------------------------------------------------------------------- */
+/* --- names of T and S ------------------------------------------------------------------------ */
 
 /*
  * Splits "T, S>..." at the comma of the outermost level; the closing bracket ends S.  False where
@@ -106,8 +106,7 @@ static bool split_arguments(const char *text, struct text *future, struct text *
 }
 
 /* "tokio::runtime::task::raw::poll::<T, S>" of a v0 symbol. */
-static bool names_from_poll_symbol(const char *mangled, struct text *future,
-                                   struct text *scheduler)
+static bool names_from_poll_symbol(const char *mangled, struct text *future, struct text *scheduler)
 {
     static const char prefix[] = "tokio::runtime::task::raw::poll::<";
     struct text name;
@@ -137,7 +136,7 @@ static bool names_from_drop_glue(const char *mangled, struct text *future, struc
     return ok;
 }
 
-/* --- following calls, x86-64 only -------------------------------------------------------------- */
+/* --- following calls, x86-64 only ------------------------------------------------------------ */
 
 /* The bytes of the function at `addr` in the file; NULL where there are none. */
 static const uint8_t *code_at(const struct elf_file *elf, uint64_t addr, uint64_t *size)
@@ -186,14 +185,14 @@ static bool names_from_calls(const struct elf_file *program, const struct elf_fi
     return false;
 }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------ */
 
 struct naming {
     struct layout *layout;
     const struct coroutines *coroutines;
     const struct elf_file *program, *symbols;
-    struct map polls; /* address -> row + 1 of index->task_polls */
-    struct map cells; /* hash of "T, S" -> row + 1 of the first of index->task_cells */
+    struct map polls;    /* address -> row + 1 of index->task_polls */
+    struct map cells;    /* hash of "T, S" -> row + 1 of the first of index->task_cells */
     uint32_t *next_cell; /* row + 1 of the next one of the same names; 0: none */
 };
 
@@ -233,8 +232,7 @@ static plan_type_id find_cell(struct naming *naming, const char *arguments,
 {
     const struct index_items *cells = &naming->layout->index->task_cells;
     const uint32_t *row = map_find(&naming->cells, hash_str(arguments, 0));
-    for (uint32_t at = row ? *row : 0, tries = 64; at && tries--;
-         at = naming->next_cell[at - 1]) {
+    for (uint32_t at = row ? *row : 0, tries = 64; at && tries--; at = naming->next_cell[at - 1]) {
         plan_type_id cell = layout_compile(naming->layout, cells->rows[at - 1].die);
         if (cell_fits(naming->layout->builder, cell, task))
             return cell;
@@ -328,8 +326,8 @@ static bool names_from_slots(const struct naming *naming, const struct task_vtab
     for (int i = 0; i < NR_FUNCTIONS && agreed; i++) {
         text_clear(&other_future);
         text_clear(&other_scheduler);
-        if (!names_from_calls(naming->program, naming->symbols, vtable->slots[i], 2,
-                              &other_future, &other_scheduler))
+        if (!names_from_calls(naming->program, naming->symbols, vtable->slots[i], 2, &other_future,
+                              &other_scheduler))
             continue;
         if (!future->length) {
             text_append_str(future, text_str(&other_future));
@@ -461,8 +459,8 @@ static void add_symbol_tasks(struct naming *naming)
 void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
                      const struct elf_file *program, const struct elf_file *symbols)
 {
-    struct naming naming = {.layout = layout, .coroutines = coroutines, .program = program,
-                            .symbols = symbols};
+    struct naming naming = {
+        .layout = layout, .coroutines = coroutines, .program = program, .symbols = symbols};
     struct arena scratch;
     uint32_t nr;
     arena_init(&scratch);

@@ -28,9 +28,9 @@ void display_init(struct display *display, FILE *out, enum display_colour mode)
     bool dumb = term && strcmp(term, "dumb") == 0;
     display->out = out;
     display->columns = columns_of(out);
-    display->colour = mode == COLOUR_MODE_ALWAYS ||
-                      (mode == COLOUR_MODE_AUTO && isatty(fileno(out)) && !dumb &&
-                       !(no_color && *no_color));
+    display->colour =
+        mode == COLOUR_MODE_ALWAYS ||
+        (mode == COLOUR_MODE_AUTO && isatty(fileno(out)) && !dumb && !(no_color && *no_color));
 }
 
 /*
@@ -40,8 +40,8 @@ void display_init(struct display *display, FILE *out, enum display_colour mode)
 static unsigned decode(const unsigned char *s, uint32_t *code)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned length = s[0] < 0x80 ? 1
-                      : s[0] >> 5 == 6 ? 2
+    unsigned length = s[0] < 0x80       ? 1
+                      : s[0] >> 5 == 6  ? 2
                       : s[0] >> 4 == 14 ? 3
                       : s[0] >> 3 == 30 ? 4
                                         : 0;

@@ -47,7 +47,7 @@ static const char *machine_name(uint32_t machine)
     return machine == 62 ? "x86-64" : machine == 183 ? "aarch64" : "other";
 }
 
-/* --- text ------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 static void put_escaped(const struct display *display, const char *head, const char *raw)
 {
@@ -124,8 +124,9 @@ void plan_write_text(const struct loaded_plan *loaded, const char *binary,
     fprintf(out, "  debug info      DWARF %u, %u units (%u of Rust), %llu entries, %llu bytes\n",
             facts->dwarf_version, facts->nr_units, facts->nr_rust_units,
             (unsigned long long)facts->nr_dies, (unsigned long long)facts->debug_bytes);
-    fprintf(out, "  plan            %llu bytes, %s: %u types, %u futures, %u task kinds, "
-                 "%u trait object vtables\n",
+    fprintf(out,
+            "  plan            %llu bytes, %s: %u types, %u futures, %u task kinds, "
+            "%u trait object vtables\n",
             (unsigned long long)loaded->size_bytes, loaded->is_mapped ? "cached" : "compiled now",
             plan->nr_types, plan->nr_futures, plan->nr_tasks, plan->nr_vtables);
     for (uint32_t i = 0; i < plan->nr_notes; i++)
@@ -141,7 +142,7 @@ void plan_write_text(const struct loaded_plan *loaded, const char *binary,
     names_deinit(&names);
 }
 
-/* --- JSON ------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *task_json(const struct names *names, const struct plan_task *task)
 {
@@ -157,15 +158,14 @@ static json_t *task_json(const struct names *names, const struct plan_task *task
     json_object_set_new(json, "future", json_text_or_null(text_str(&name)));
     json_object_set_new(json, "full_name", json_text_or_null(plan_string(plan, task->future)));
     json_object_set_new(json, "named_by", json_text(name_source(task)));
-    json_object_set_new(json, "vtable_address", found ? json_bytes(task->vtable_addr)
-                                                      : json_null());
+    json_object_set_new(json, "vtable_address",
+                        found ? json_bytes(task->vtable_addr) : json_null());
     json_object_set_new(json, "poll_address", found ? json_bytes(task->poll_addr) : json_null());
     json_object_set_new(json, "trailer_offset_bytes",
                         found ? json_bytes(task->trailer_offset) : json_null());
     json_object_set_new(json, "scheduler_offset_bytes",
                         found ? json_bytes(task->scheduler_offset) : json_null());
-    json_object_set_new(json, "id_offset_bytes",
-                        found ? json_bytes(task->id_offset) : json_null());
+    json_object_set_new(json, "id_offset_bytes", found ? json_bytes(task->id_offset) : json_null());
     json_object_set_new(json, "cell_bytes",
                         task->cell.v ? json_bytes(plan_type(plan, task->cell)->size_bytes)
                                      : json_null());

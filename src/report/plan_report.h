@@ -9,5 +9,5 @@
 void plan_write_text(const struct loaded_plan *loaded, const char *binary,
                      const struct display *display);
 /* False when the stream fails. */
-MUST_CHECK bool plan_write_json(const struct loaded_plan *loaded, const char *binary,
-                                          FILE *out, struct error *err);
+MUST_CHECK bool plan_write_json(const struct loaded_plan *loaded, const char *binary, FILE *out,
+                                struct error *err);

@@ -44,12 +44,11 @@ static json_t *await_json(const struct types_report *report, const struct state_
     json_object_set_new(json, "macro_file",
                         json_text(macro ? plan_file_path(plan, state->variant->file) : NULL));
     json_object_set_new(json, "macro_line", json_line(macro ? state->variant->line : 0));
-    json_object_set_new(json, "future", state->awaited.v ? type_name_json(report, state->awaited,
-                                                                          NAME_PATH)
-                                                         : json_null());
-    json_object_set_new(json, "waits_for", state->awaited.v
-                                               ? waits_for_json(report, state->awaited)
-                                               : json_null());
+    json_object_set_new(json, "future",
+                        state->awaited.v ? type_name_json(report, state->awaited, NAME_PATH)
+                                         : json_null());
+    json_object_set_new(json, "waits_for",
+                        state->awaited.v ? waits_for_json(report, state->awaited) : json_null());
     return json;
 }
 
@@ -92,10 +91,9 @@ static json_t *chain_json(const struct types_report *report, plan_type_id type)
     json_t *chain = json_array();
     for (uint32_t i = 0; i < nr; i++) {
         json_t *link = json_object();
-        json_object_set_new(link, "future", links[i].future.v
-                                                ? type_name_json(report, links[i].future,
-                                                                 NAME_PATH)
-                                                : json_null());
+        json_object_set_new(link, "future",
+                            links[i].future.v ? type_name_json(report, links[i].future, NAME_PATH)
+                                              : json_null());
         json_object_set_new(link, "slot", json_text(links[i].slot));
         json_object_set_new(link, "type", type_name_json(report, links[i].type, NAME_SHORT));
         json_object_set_new(link, "size_bytes", json_bytes(links[i].size_bytes));
@@ -123,8 +121,7 @@ static json_t *future_json(const struct types_report *report, const struct futur
     json_object_set_new(json, "file", json_text(future->file));
     json_object_set_new(json, "line", json_line(future->line));
     json_object_set_new(json, "size_bytes", sized ? json_bytes(future->size_bytes) : json_null());
-    json_object_set_new(json, "align_bytes",
-                        sized ? json_bytes(future->align_bytes) : json_null());
+    json_object_set_new(json, "align_bytes", sized ? json_bytes(future->align_bytes) : json_null());
     json_object_set_new(json, "waste_bytes",
                         layout->has_waste ? json_bytes(layout->waste_bytes) : json_null());
     json_object_set_new(json, "states", states);

@@ -99,8 +99,7 @@ const struct future_layout *types_report_layout(const struct types_report *repor
     struct future_layout *layout = &report->layouts[row];
     const struct future_type *future = layout->future;
     if (future->type && !layout->states)
-        future_layout_compute(layout, report->types->plan, future,
-                              (struct arena *)&report->arena);
+        future_layout_compute(layout, report->types->plan, future, (struct arena *)&report->arena);
     return layout;
 }
 

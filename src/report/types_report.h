@@ -54,5 +54,4 @@ void types_report_task_name(const struct types_report *report, uint32_t row, str
 
 void types_write_text(const struct types_report *report, const struct display *display);
 /* False when the stream fails. */
-MUST_CHECK bool types_write_json(const struct types_report *report, FILE *out,
-                                           struct error *err);
+MUST_CHECK bool types_write_json(const struct types_report *report, FILE *out, struct error *err);

@@ -220,7 +220,7 @@ static void put_slot(const struct writer *writer, const struct state_slot *slot)
         text_printf(&line, "  @%-6llu", (unsigned long long)slot->offset_bytes);
     text_append_str(&line, "  ");
     append_variable(slot, &line);
-    text_append_str(&line, !slot->is_upvar      ? ": "
+    text_append_str(&line, !slot->is_upvar     ? ": "
                            : slot->is_argument ? " (argument): "
                                                : " (captured): ");
     display_escape(text_str(&type), &line);
@@ -262,7 +262,8 @@ static void put_state(struct writer *writer, const struct future_type *future,
     display_escape(plan_string(plan, state->variant->name), &line);
     if (state_is_suspended(plan, state)) {
         uint32_t number;
-        const char *file = state_await_file(plan, state, &number), *macro = state_macro(plan, state);
+        const char *file = state_await_file(plan, state, &number),
+                   *macro = state_macro(plan, state);
         text_append_str(&line, " at ");
         /* The future's own line has its folder. */
         const char *base = file && file == future->file ? last_steps(file, 1) : file;
@@ -334,8 +335,8 @@ static void put_chain(const struct writer *writer, const struct future_layout *l
     arena_init(&arena);
     text_init(&line);
     text_init(&name);
-    const struct chain_link *links = future_chain(&writer->report->chains,
-                                                  layout->future->future->type, &arena, &nr);
+    const struct chain_link *links =
+        future_chain(&writer->report->chains, layout->future->future->type, &arena, &nr);
     text_append_str(&line, "  big because of ");
     for (uint32_t i = 0; i < nr; i++) {
         text_clear(&name);
@@ -382,7 +383,7 @@ static void put_future(struct writer *writer, const struct future_layout *layout
     put(writer, "\n");
 }
 
-/* --- the table ---------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 static void put_table(const struct writer *writer)
 {
@@ -454,14 +455,14 @@ static void put_totals(const struct writer *writer)
     text_deinit(&line);
 }
 
-/* --- the parts around --------------------------------------------------------------------------------- */
+/* --- the parts around ------------------------------------------------------------------------ */
 
 static void put_names_only(const struct writer *writer)
 {
     const struct types_report *report = writer->report;
-    size_t limit = report->options->top      ? report->options->top
-                   : report->options->all    ? report->nr_named
-                                             : 2 * TABLE_ROWS;
+    size_t limit = report->options->top   ? report->options->top
+                   : report->options->all ? report->nr_named
+                                          : 2 * TABLE_ROWS;
     if (!report->nr_named)
         return;
     put(writer, "Task futures that its symbols name, sizes unknown:\n");
@@ -517,8 +518,8 @@ static void put_opening(const struct writer *writer)
     display_escape(report->binary, &line);
     display_cut_front(&line, writer->display->columns - 40);
     if (plan->facts->detail != PLAN_DETAIL_FULL)
-        text_printf(&line, ": %s", plan->nr_tasks ? "no layouts of its futures"
-                                                    : "no futures found, no layouts");
+        text_printf(&line, ": %s",
+                    plan->nr_tasks ? "no layouts of its futures" : "no futures found, no layouts");
     else if (!report->types->nr)
         text_printf(&line, ": no futures: no async fn, block or closure is in its debug info");
     else if (!report->nr_layouts)

@@ -57,7 +57,7 @@ static uint64_t below(uint64_t *state, uint64_t limit)
     return limit ? next_random(state) % limit : 0;
 }
 
-/* --- where to hit --------------------------------------------------------------------------------- */
+/* --- where to hit ---------------------------------------------------------------------------- */
 
 /* The part of the file that a random section of debug info or symbols covers; else all of it. */
 static void choose_range(const uint8_t *bytes, size_t size, uint64_t *random, size_t *begin,
@@ -70,8 +70,7 @@ static void choose_range(const uint8_t *bytes, size_t size, uint64_t *random, si
     if (size < sizeof(ehdr))
         return;
     memcpy(&ehdr, bytes, sizeof(ehdr));
-    if (!ehdr.e_shnum || ehdr.e_shoff > size ||
-        (size - ehdr.e_shoff) / sizeof(shdr) < ehdr.e_shnum)
+    if (!ehdr.e_shnum || ehdr.e_shoff > size || (size - ehdr.e_shoff) / sizeof(shdr) < ehdr.e_shnum)
         return;
     if (below(random, 4) == 0) { /* the section headers */
         *begin = ehdr.e_shoff;
@@ -119,7 +118,7 @@ static size_t damage(uint8_t *bytes, size_t size, uint64_t seed)
     return way == 0 ? 1 + below(&random, size) : size;
 }
 
-/* --- running ---------------------------------------------------------------------------------------- */
+/* --- running --------------------------------------------------------------------------------- */
 
 static char now[512]; /* what runs, for the message of a death */
 
@@ -199,8 +198,10 @@ static bool run_jobs(const struct subject *subjects, size_t nr, const struct opt
 static bool take_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"seeds", required_argument, NULL, 's'}, {"first", required_argument, NULL, 'f'},
-        {"jobs", required_argument, NULL, 'j'},  {"keep", required_argument, NULL, 'k'},
+        {"seeds", required_argument, NULL, 's'},
+        {"first", required_argument, NULL, 'f'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"keep", required_argument, NULL, 'k'},
         {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", table, NULL)) != -1;) {
@@ -222,7 +223,8 @@ int main(int argc, char **argv)
 {
     struct options options = {.first = 1, .nr_seeds = 2000, .jobs = 1};
     if (!take_options(argc, argv, &options)) {
-        fprintf(stderr, "usage: flip FILE... [--seeds N] [--first SEED] [--jobs N] [--keep FILE]\n");
+        fprintf(stderr,
+                "usage: flip FILE... [--seeds N] [--first SEED] [--jobs N] [--keep FILE]\n");
         return 2;
     }
     size_t nr = (size_t)(argc - optind);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- bytes ------------------------------------------------------------------------------------------ */
+/* --- bytes ----------------------------------------------------------------------------------- */
 
 void bytes_free(struct bytes *bytes)
 {
@@ -73,7 +73,7 @@ void set_uint(struct bytes *bytes, size_t at, uint64_t value, unsigned width)
     memcpy(bytes->data + at, &value, width);
 }
 
-/* --- ELF -------------------------------------------------------------------------------------------- */
+/* --- ELF ------------------------------------------------------------------------------------- */
 
 void elf_build_init(struct elf_build *elf)
 {
@@ -221,20 +221,20 @@ char *elf_build_write(struct elf_build *elf)
     return path;
 }
 
-/* --- DWARF ------------------------------------------------------------------------------------------ */
+/* --- DWARF ----------------------------------------------------------------------------------- */
 
 void dwarf_build_init(struct dwarf_build *dwarf, unsigned version)
 {
-    *dwarf = (struct dwarf_build){.version = version, .address_bytes = 8, .code_step = 1,
-                                  .unit_type = DW_UT_compile};
+    *dwarf = (struct dwarf_build){
+        .version = version, .address_bytes = 8, .code_step = 1, .unit_type = DW_UT_compile};
     put_zeros(&dwarf->str, 1);
 }
 
 void dwarf_build_free(struct dwarf_build *dwarf)
 {
-    struct bytes *all[] = {&dwarf->info, &dwarf->abbrev, &dwarf->str, &dwarf->line_str,
-                           &dwarf->str_offsets, &dwarf->addr, &dwarf->ranges, &dwarf->rnglists,
-                           &dwarf->line, &dwarf->cu_index};
+    struct bytes *all[] = {&dwarf->info,        &dwarf->abbrev,  &dwarf->str,    &dwarf->line_str,
+                           &dwarf->str_offsets, &dwarf->addr,    &dwarf->ranges, &dwarf->rnglists,
+                           &dwarf->line,        &dwarf->cu_index};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         bytes_free(all[i]);
 }
@@ -362,7 +362,9 @@ static void put_value(struct dwarf_build *dwarf, const struct attr *attr)
     case DW_FORM_block2:
     case DW_FORM_block4:
         put_uint(info, attr->text_bytes,
-                 attr->form == DW_FORM_block1 ? 1 : attr->form == DW_FORM_block2 ? 2 : 4);
+                 attr->form == DW_FORM_block1   ? 1
+                 : attr->form == DW_FORM_block2 ? 2
+                                                : 4);
         put_bytes(info, attr->text, attr->text_bytes);
         return;
     case DW_FORM_data16:

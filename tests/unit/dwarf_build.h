@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- growing byte strings ------------------------------------------------------------------------- */
+/* --- growing byte strings -------------------------------------------------------------------- */
 
 struct bytes {
     uint8_t *data;
@@ -26,7 +26,7 @@ void put_str(struct bytes *bytes, const char *text); /* with its NUL */
 /* Overwrites `width` bytes at `at`. */
 void set_uint(struct bytes *bytes, size_t at, uint64_t value, unsigned width);
 
-/* --- ELF ---------------------------------------------------------------------------------------------- */
+/* --- ELF ------------------------------------------------------------------------------------- */
 
 enum { MAX_SECTIONS = 32, MAX_LOADS = 4 };
 
@@ -63,7 +63,7 @@ char *elf_build_write(struct elf_build *elf);
 /* The same for any bytes. */
 char *write_temporary(const void *data, size_t size);
 
-/* --- DWARF -------------------------------------------------------------------------------------------- */
+/* --- DWARF ----------------------------------------------------------------------------------- */
 
 /* An attribute: its name, form, and the value that its form takes; name 0 ends a list. */
 struct attr {

@@ -13,9 +13,8 @@ struct sample_member {
 };
 
 /* A struct of `nr` members; `kind` may be PLAN_TYPE_UNION or another. */
-plan_type_id sample_struct(struct plan_builder *builder, enum plan_type_kind kind,
-                           const char *name, uint64_t size, const struct sample_member *members,
-                           uint32_t nr);
+plan_type_id sample_struct(struct plan_builder *builder, enum plan_type_kind kind, const char *name,
+                           uint64_t size, const struct sample_member *members, uint32_t nr);
 
 struct sample_state {
     const char *name; /* Unresumed, Returned, Suspend0, ...; also the payload's name */

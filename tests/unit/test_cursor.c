@@ -151,14 +151,10 @@ static void reads_strings_that_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_little_endian),
-        cmocka_unit_test(reads_odd_widths),
-        cmocka_unit_test(refuses_widths_over_8),
-        cmocka_unit_test(failing_read_ends_the_cursor),
-        cmocka_unit_test(starts_inside_only),
-        cmocka_unit_test(skips_no_further_than_the_end),
-        cmocka_unit_test(reads_unsigned_leb128),
-        cmocka_unit_test(reads_signed_leb128),
+        cmocka_unit_test(reads_little_endian),    cmocka_unit_test(reads_odd_widths),
+        cmocka_unit_test(refuses_widths_over_8),  cmocka_unit_test(failing_read_ends_the_cursor),
+        cmocka_unit_test(starts_inside_only),     cmocka_unit_test(skips_no_further_than_the_end),
+        cmocka_unit_test(reads_unsigned_leb128),  cmocka_unit_test(reads_signed_leb128),
         cmocka_unit_test(reads_strings_that_end),
     };
     return cmocka_run_group_tests_name("cursor", tests, NULL, NULL);

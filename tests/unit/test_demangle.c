@@ -47,8 +47,8 @@ static void others_are_left_alone(void **state)
     expect("main", NULL);
     expect("_R", NULL);
     expect("_ZN", NULL);
-    expect("_Z3fooi", NULL);           /* C++ */
-    expect("_ZN4demo4mainE", NULL);    /* C++: no hash */
+    expect("_Z3fooi", NULL);             /* C++ */
+    expect("_ZN4demo4mainE", NULL);      /* C++: no hash */
     expect("_RNvC4demo99999main", NULL); /* a name longer than the symbol */
     expect("_RNvC4demo4mai", NULL);
 }

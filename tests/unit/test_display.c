@@ -29,8 +29,12 @@ static void controls_are_escaped(void **state)
     expect_escaped("", "");
     expect_escaped("a\x1b[31mred\x1b[0m", "a\\x1b[31mred\\x1b[0m");
     expect_escaped("line\nnext\r\ttab\x7f", "line\\x0anext\\x0d\\x09tab\\x7f");
-    expect_escaped("\xc2\x9b" "31m", "\\xc2\\x9b31m"); /* the 8-bit CSI, as UTF-8 */
-    expect_escaped("\x9b" "31m", "\\x9b31m");          /* and as a byte */
+    expect_escaped("\xc2\x9b"
+                   "31m",
+                   "\\xc2\\x9b31m"); /* the 8-bit CSI, as UTF-8 */
+    expect_escaped("\x9b"
+                   "31m",
+                   "\\x9b31m"); /* and as a byte */
 }
 
 static void valid_utf8_stays(void **state)
@@ -43,11 +47,23 @@ static void valid_utf8_stays(void **state)
 static void what_turns_or_hides_is_escaped(void **state)
 {
     (void)state;
-    expect_escaped("a\u202e" "b", "a\\xe2\\x80\\xaeb"); /* right-to-left override */
-    expect_escaped("a\u2066" "b", "a\\xe2\\x81\\xa6b"); /* isolate */
-    expect_escaped("a\u200b" "b", "a\\xe2\\x80\\x8bb"); /* zero width space */
-    expect_escaped("a\ufeff" "b", "a\\xef\\xbb\\xbf" "b");
-    expect_escaped("a\u2028" "b", "a\\xe2\\x80\\xa8" "b"); /* line separator */
+    expect_escaped("a\u202e"
+                   "b",
+                   "a\\xe2\\x80\\xaeb"); /* right-to-left override */
+    expect_escaped("a\u2066"
+                   "b",
+                   "a\\xe2\\x81\\xa6b"); /* isolate */
+    expect_escaped("a\u200b"
+                   "b",
+                   "a\\xe2\\x80\\x8bb"); /* zero width space */
+    expect_escaped("a\ufeff"
+                   "b",
+                   "a\\xef\\xbb\\xbf"
+                   "b");
+    expect_escaped("a\u2028"
+                   "b",
+                   "a\\xe2\\x80\\xa8"
+                   "b"); /* line separator */
 }
 
 /* RFC 3629: bare continuation, cut short, overlong, surrogate, too great, 0xfe. */
@@ -64,7 +80,12 @@ static void invalid_utf8_is_shown_as_bytes(void **state)
         {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80",
          "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
-        {"\xfe" "a", "\\xfe" "a", "\xef\xbf\xbd" "a"},
+        {"\xfe"
+         "a",
+         "\\xfe"
+         "a",
+         "\xef\xbf\xbd"
+         "a"},
         {"\xc3(", "\\xc3(", "\xef\xbf\xbd("},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -137,8 +158,9 @@ static void numbers_have_separators(void **state)
     static const struct {
         uint64_t number;
         const char *text;
-    } rows[] = {{0, "0"}, {999, "999"}, {1000, "1,000"}, {16640, "16,640"},
-                {1000000, "1,000,000"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+    } rows[] = {
+        {0, "0"},          {999, "999"},           {1000, "1,000"},
+        {16640, "16,640"}, {1000000, "1,000,000"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct text text;
         text_init(&text);
@@ -176,8 +198,8 @@ static void columns_are_bounded(void **state)
     static const struct {
         const char *variable;
         unsigned columns;
-    } rows[] = {{"10", 80}, {"100", 100}, {"5000", 120}, {"-3", 100}, {"no", 100},
-                {"99999999999999999999", 120}};
+    } rows[] = {{"10", 80},  {"100", 100}, {"5000", 120},
+                {"-3", 100}, {"no", 100},  {"99999999999999999999", 120}};
     FILE *file = tmpfile();
     struct display display;
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

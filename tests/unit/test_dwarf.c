@@ -9,7 +9,14 @@
 #include "program/dwarf_form.h"
 #include "program/dwarf_line.h"
 
-#define ATTRS(...) (const struct attr[]){__VA_ARGS__, {0}}
+#define ATTRS(...)                                                                                 \
+    (const struct attr[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /* An opened file with all of its units loaded. */
 struct opened {
@@ -52,8 +59,8 @@ static struct dwarf_die root_of(const struct opened *opened, uint32_t unit)
     struct dwarf_die die;
     uint64_t after;
     assert_true(unit < opened->file->nr_units);
-    assert_true(dwarf_die_read(&opened->file->units[unit],
-                               opened->file->units[unit].die_offset, &die, &after));
+    assert_true(dwarf_die_read(&opened->file->units[unit], opened->file->units[unit].die_offset,
+                               &die, &after));
     return die;
 }
 
@@ -64,7 +71,7 @@ static struct dwarf_die child_of(const struct dwarf_die *die)
     return child;
 }
 
-/* --- trees -------------------------------------------------------------------------------------------- */
+/* --- trees ----------------------------------------------------------------------------------- */
 
 static void walk_tree(unsigned version, bool is_64, uint32_t code_step)
 {
@@ -78,11 +85,14 @@ static void walk_tree(unsigned version, bool is_64, uint32_t code_step)
         dwarf_build_die(&b, DW_TAG_compile_unit, true,
                         ATTRS({DW_AT_name, DW_FORM_strp, 0, unit ? "second" : "first", 0},
                               {DW_AT_language, DW_FORM_data2, DW_LANG_Rust, NULL, 0}));
-        dwarf_build_die(&b, DW_TAG_namespace, true, ATTRS({DW_AT_name, DW_FORM_string, 0, "outer", 0}));
-        dwarf_build_die(&b, DW_TAG_namespace, true, ATTRS({DW_AT_name, DW_FORM_string, 0, "inner", 0}));
+        dwarf_build_die(&b, DW_TAG_namespace, true,
+                        ATTRS({DW_AT_name, DW_FORM_string, 0, "outer", 0}));
+        dwarf_build_die(&b, DW_TAG_namespace, true,
+                        ATTRS({DW_AT_name, DW_FORM_string, 0, "inner", 0}));
         dwarf_build_die(&b, DW_TAG_base_type, false, ATTRS({DW_AT_name, DW_FORM_strp, 0, "u8", 0}));
         dwarf_build_end(&b);
-        dwarf_build_die(&b, DW_TAG_base_type, false, ATTRS({DW_AT_name, DW_FORM_string, 0, "u16", 0}));
+        dwarf_build_die(&b, DW_TAG_base_type, false,
+                        ATTRS({DW_AT_name, DW_FORM_string, 0, "u16", 0}));
         dwarf_build_end(&b);
         dwarf_build_die(&b, DW_TAG_base_type, false, NULL);
         dwarf_build_end(&b);
@@ -133,7 +143,7 @@ static void walks_trees(void **state)
         }
 }
 
-/* --- forms -------------------------------------------------------------------------------------------- */
+/* --- forms ----------------------------------------------------------------------------------- */
 
 static void reads_forms(void **state)
 {
@@ -143,17 +153,22 @@ static void reads_forms(void **state)
     dwarf_build_init(&b, 5);
     dwarf_build_unit(&b);
     dwarf_build_die(&b, DW_TAG_compile_unit, true, NULL);
-    dwarf_build_die(&b, DW_TAG_variable, false,
-                    ATTRS({1, DW_FORM_data1, 0xff, NULL, 0}, {2, DW_FORM_data2, 0xfffe, NULL, 0},
-                          {3, DW_FORM_data4, 0xfffffffd, NULL, 0}, {4, DW_FORM_data8, UINT64_MAX, NULL, 0},
-                          {5, DW_FORM_sdata, (uint64_t)-5, NULL, 0}, {6, DW_FORM_udata, 300, NULL, 0},
-                          {7, DW_FORM_implicit_const, (uint64_t)-7, NULL, 0},
-                          {8, DW_FORM_flag_present, 0, NULL, 0}, {9, DW_FORM_flag, 1, NULL, 0},
-                          {10, DW_FORM_string, 0, "inline", 0}, {11, DW_FORM_strp, 0, "pool", 0},
-                          {12, DW_FORM_line_strp, 0, "line", 0}, {13, DW_FORM_exprloc, 0, "\x03" "abc", 4},
-                          {14, DW_FORM_block1, 0, "xy", 2}, {15, DW_FORM_block2, 0, "xyz", 3},
-                          {16, DW_FORM_block4, 0, "x", 1}, {17, DW_FORM_data16, 0, "0123456789abcdef", 16},
-                          {18, DW_FORM_addr, 0x123456789, NULL, 0}, {19, DW_FORM_sec_offset, 77, NULL, 0}));
+    dwarf_build_die(
+        &b, DW_TAG_variable, false,
+        ATTRS({1, DW_FORM_data1, 0xff, NULL, 0}, {2, DW_FORM_data2, 0xfffe, NULL, 0},
+              {3, DW_FORM_data4, 0xfffffffd, NULL, 0}, {4, DW_FORM_data8, UINT64_MAX, NULL, 0},
+              {5, DW_FORM_sdata, (uint64_t)-5, NULL, 0}, {6, DW_FORM_udata, 300, NULL, 0},
+              {7, DW_FORM_implicit_const, (uint64_t)-7, NULL, 0},
+              {8, DW_FORM_flag_present, 0, NULL, 0}, {9, DW_FORM_flag, 1, NULL, 0},
+              {10, DW_FORM_string, 0, "inline", 0}, {11, DW_FORM_strp, 0, "pool", 0},
+              {12, DW_FORM_line_strp, 0, "line", 0},
+              {13, DW_FORM_exprloc, 0,
+               "\x03"
+               "abc",
+               4},
+              {14, DW_FORM_block1, 0, "xy", 2}, {15, DW_FORM_block2, 0, "xyz", 3},
+              {16, DW_FORM_block4, 0, "x", 1}, {17, DW_FORM_data16, 0, "0123456789abcdef", 16},
+              {18, DW_FORM_addr, 0x123456789, NULL, 0}, {19, DW_FORM_sec_offset, 77, NULL, 0}));
     dwarf_build_end(&b);
     dwarf_build_unit_end(&b);
     open_dwarf(&opened, &b);
@@ -163,12 +178,23 @@ static void reads_forms(void **state)
         enum dwarf_class class;
         uint64_t number;
     } numbers[] = {
-        {1, DWARF_CONSTANT, 0xff},       {2, DWARF_CONSTANT, 0xfffe},   {3, DWARF_CONSTANT, 0xfffffffd},
-        {4, DWARF_CONSTANT, UINT64_MAX}, {5, DWARF_CONSTANT, (uint64_t)-5}, {6, DWARF_CONSTANT, 300},
-        {7, DWARF_CONSTANT, (uint64_t)-7}, {8, DWARF_CONSTANT, 1},      {9, DWARF_CONSTANT, 1},
-        {13, DWARF_BLOCK, 4},            {14, DWARF_BLOCK, 2},          {15, DWARF_BLOCK, 3},
-        {16, DWARF_BLOCK, 1},            {17, DWARF_BLOCK, 16},         {18, DWARF_ADDRESS, 0x123456789},
-        {19, DWARF_OFFSET, 77},          {20, DWARF_NONE, 0},
+        {1, DWARF_CONSTANT, 0xff},
+        {2, DWARF_CONSTANT, 0xfffe},
+        {3, DWARF_CONSTANT, 0xfffffffd},
+        {4, DWARF_CONSTANT, UINT64_MAX},
+        {5, DWARF_CONSTANT, (uint64_t)-5},
+        {6, DWARF_CONSTANT, 300},
+        {7, DWARF_CONSTANT, (uint64_t)-7},
+        {8, DWARF_CONSTANT, 1},
+        {9, DWARF_CONSTANT, 1},
+        {13, DWARF_BLOCK, 4},
+        {14, DWARF_BLOCK, 2},
+        {15, DWARF_BLOCK, 3},
+        {16, DWARF_BLOCK, 1},
+        {17, DWARF_BLOCK, 16},
+        {18, DWARF_ADDRESS, 0x123456789},
+        {19, DWARF_OFFSET, 77},
+        {20, DWARF_NONE, 0},
     };
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
         struct dwarf_value value = dwarf_attr(&die, numbers[i].name);
@@ -177,7 +203,10 @@ static void reads_forms(void **state)
             assert_int_equal(value.number, numbers[i].number);
     }
     assert_true(dwarf_attr(&die, 5).is_signed && dwarf_attr(&die, 7).is_signed);
-    assert_memory_equal(dwarf_attr(&die, 13).block, "\x03" "abc", 4);
+    assert_memory_equal(dwarf_attr(&die, 13).block,
+                        "\x03"
+                        "abc",
+                        4);
     assert_string_equal(dwarf_attr_string(&die, 10), "inline");
     assert_string_equal(dwarf_attr_string(&die, 11), "pool");
     assert_string_equal(dwarf_attr_string(&die, 12), "line");
@@ -212,7 +241,8 @@ static void reads_indexed_forms(void **state)
                           {3, DW_FORM_strx3, 1, NULL, 0}, {4, DW_FORM_strx4, 1, NULL, 0},
                           {5, DW_FORM_strx1, 2, NULL, 0}, {6, DW_FORM_strx, UINT64_MAX, NULL, 0},
                           {7, DW_FORM_strx, 3, NULL, 0}, {8, DW_FORM_addrx1, 1, NULL, 0},
-                          {9, DW_FORM_addrx, UINT64_MAX / 8, NULL, 0}, {10, DW_FORM_addrx4, 2, NULL, 0}));
+                          {9, DW_FORM_addrx, UINT64_MAX / 8, NULL, 0},
+                          {10, DW_FORM_addrx4, 2, NULL, 0}));
     dwarf_build_end(&b);
     dwarf_build_unit_end(&b);
     open_dwarf(&opened, &b);
@@ -240,7 +270,8 @@ static void follows_references(void **state)
         dwarf_build_unit(&b);
         dwarf_build_die(&b, DW_TAG_compile_unit, true, NULL);
         dwarf_build_die(&b, DW_TAG_variable, false,
-                        ATTRS({1, DW_FORM_ref4, 1 + unit, NULL, 0}, {2, DW_FORM_ref_addr, 2 - unit, NULL, 0},
+                        ATTRS({1, DW_FORM_ref4, 1 + unit, NULL, 0},
+                              {2, DW_FORM_ref_addr, 2 - unit, NULL, 0},
                               {3, DW_FORM_ref8, 1 + unit, NULL, 0}));
         dwarf_build_label(&b, 1 + unit);
         dwarf_build_die(&b, DW_TAG_structure_type, false,
@@ -262,7 +293,7 @@ static void follows_references(void **state)
     close_dwarf(&opened);
 }
 
-/* --- ranges ------------------------------------------------------------------------------------------- */
+/* --- ranges ---------------------------------------------------------------------------------- */
 
 static void expect_ranges(const struct dwarf_die *die, const struct pc_range *rows, size_t nr)
 {
@@ -286,11 +317,15 @@ static void reads_ranges_4(void **state)
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         put_uint(&b.ranges, words[i], 8);
     dwarf_build_unit(&b);
-    dwarf_build_die(&b, DW_TAG_compile_unit, true, ATTRS({DW_AT_low_pc, DW_FORM_addr, 0x1000, NULL, 0}));
-    dwarf_build_die(&b, DW_TAG_subprogram, false, ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 0, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_compile_unit, true,
+                    ATTRS({DW_AT_low_pc, DW_FORM_addr, 0x1000, NULL, 0}));
     dwarf_build_die(&b, DW_TAG_subprogram, false,
-                    ATTRS({DW_AT_low_pc, DW_FORM_addr, 0x30, NULL, 0}, {DW_AT_high_pc, DW_FORM_data4, 5, NULL, 0}));
-    dwarf_build_die(&b, DW_TAG_subprogram, false, ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 9999, NULL, 0}));
+                    ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 0, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_subprogram, false,
+                    ATTRS({DW_AT_low_pc, DW_FORM_addr, 0x30, NULL, 0},
+                          {DW_AT_high_pc, DW_FORM_data4, 5, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_subprogram, false,
+                    ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 9999, NULL, 0}));
     dwarf_build_end(&b);
     dwarf_build_unit_end(&b);
     open_dwarf(&opened, &b);
@@ -312,8 +347,8 @@ static void reads_rnglists(void **state)
     put_zeros(&b.addr, 8);
     put_uint(&b.addr, 0x7000, 8);
     put_uint(&b.addr, 0x8000, 8);
-    put_zeros(&b.rnglists, 12);     /* header */
-    put_uint(&b.rnglists, 4, 4);    /* list 0, from here */
+    put_zeros(&b.rnglists, 12);  /* header */
+    put_uint(&b.rnglists, 4, 4); /* list 0, from here */
     struct bytes *r = &b.rnglists;
     put_uint(r, DW_RLE_offset_pair, 1);
     put_uleb(r, 0x10);
@@ -346,9 +381,12 @@ static void reads_rnglists(void **state)
                     ATTRS({DW_AT_low_pc, DW_FORM_addr, 0x1000, NULL, 0},
                           {DW_AT_addr_base, DW_FORM_sec_offset, 8, NULL, 0},
                           {DW_AT_rnglists_base, DW_FORM_sec_offset, 12, NULL, 0}));
-    dwarf_build_die(&b, DW_TAG_subprogram, false, ATTRS({DW_AT_ranges, DW_FORM_rnglistx, 0, NULL, 0}));
-    dwarf_build_die(&b, DW_TAG_subprogram, false, ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 16, NULL, 0}));
-    dwarf_build_die(&b, DW_TAG_subprogram, false, ATTRS({DW_AT_ranges, DW_FORM_rnglistx, UINT64_MAX / 4, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_subprogram, false,
+                    ATTRS({DW_AT_ranges, DW_FORM_rnglistx, 0, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_subprogram, false,
+                    ATTRS({DW_AT_ranges, DW_FORM_sec_offset, 16, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_subprogram, false,
+                    ATTRS({DW_AT_ranges, DW_FORM_rnglistx, UINT64_MAX / 4, NULL, 0}));
     dwarf_build_end(&b);
     dwarf_build_unit_end(&b);
     open_dwarf(&opened, &b);
@@ -364,7 +402,7 @@ static void reads_rnglists(void **state)
     close_dwarf(&opened);
 }
 
-/* --- lines -------------------------------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
 /* A line table of this version with two files and a program of a few rows. */
 static void put_line_table(struct dwarf_build *b, unsigned version)
@@ -409,7 +447,7 @@ static void put_line_table(struct dwarf_build *b, unsigned version)
     set_uint(l, header_at, l->nr - header_at - 4, 4);
     put_bytes(l, "\0\x09\x02", 3); /* set address */
     put_uint(l, 0x1000, 8);
-    put_bytes(l, "\3\x09\1", 3);   /* line 10, a row */
+    put_bytes(l, "\3\x09\1", 3);         /* line 10, a row */
     put_uint(l, 13 + 12 * 4 + 3 + 2, 1); /* 4 bytes and 2 lines on, a row */
     put_bytes(l, "\2\x10\0\1\1", 5);     /* 16 bytes on, end */
     set_uint(l, at, l->nr - at - 4, 4);
@@ -503,7 +541,8 @@ static void lines_wrap(void **state)
     put_bytes(&b.line, "\xff\xff\xff\xff", 4);
     set_uint(&b.line, 0, b.line.nr - 4, 4);
     dwarf_build_unit(&b);
-    dwarf_build_die(&b, DW_TAG_compile_unit, false, ATTRS({DW_AT_stmt_list, DW_FORM_sec_offset, 0, NULL, 0}));
+    dwarf_build_die(&b, DW_TAG_compile_unit, false,
+                    ATTRS({DW_AT_stmt_list, DW_FORM_sec_offset, 0, NULL, 0}));
     dwarf_build_unit_end(&b);
     open_dwarf(&opened, &b);
     dwarf_line_rows(&opened.file->units[0], &opened.dwarf.arena, &nr);
@@ -511,7 +550,7 @@ static void lines_wrap(void **state)
     close_dwarf(&opened);
 }
 
-/* --- split files -------------------------------------------------------------------------------------- */
+/* --- split files ----------------------------------------------------------------------------- */
 
 /* Two units of a package, whose strings and abbreviations begin where the index says. */
 static void reads_packages(void **state)
@@ -532,7 +571,8 @@ static void reads_packages(void **state)
         abbrev[unit] = b.abbrev.nr;
         dwarf_build_unit(&b);
         set_uint(&b.info, info[unit] + 8, 0, 4); /* relative to the contribution */
-        dwarf_build_die(&b, DW_TAG_compile_unit, false, ATTRS({DW_AT_name, DW_FORM_strx, 0, NULL, 0}));
+        dwarf_build_die(&b, DW_TAG_compile_unit, false,
+                        ATTRS({DW_AT_name, DW_FORM_strx, 0, NULL, 0}));
         dwarf_build_unit_end(&b);
     }
     struct bytes *index = &b.cu_index;
@@ -588,7 +628,8 @@ static void joins_skeletons(void **state)
     dwarf_build_unit(&split);
     dwarf_build_die(&split, DW_TAG_compile_unit, true, NULL);
     dwarf_build_die(&split, DW_TAG_subprogram, false,
-                    ATTRS({DW_AT_low_pc, DW_FORM_addrx, 0, NULL, 0}, {DW_AT_high_pc, DW_FORM_data1, 8, NULL, 0}));
+                    ATTRS({DW_AT_low_pc, DW_FORM_addrx, 0, NULL, 0},
+                          {DW_AT_high_pc, DW_FORM_data1, 8, NULL, 0}));
     dwarf_build_end(&split);
     dwarf_build_unit_end(&split);
     elf_build_init(&build);
@@ -612,16 +653,18 @@ static void joins_skeletons(void **state)
     elf_file_close(&other.elf);
 }
 
-/* --- damage ------------------------------------------------------------------------------------------- */
+/* --- damage ---------------------------------------------------------------------------------- */
 
 static void build_small(struct dwarf_build *b, unsigned version)
 {
     dwarf_build_init(b, version);
     dwarf_build_unit(b);
     dwarf_build_die(b, DW_TAG_compile_unit, true, ATTRS({DW_AT_name, DW_FORM_strp, 0, "unit", 0}));
-    dwarf_build_die(b, DW_TAG_structure_type, true,
-                    ATTRS({DW_AT_name, DW_FORM_strp, 0, "S", 0}, {DW_AT_byte_size, DW_FORM_udata, 8, NULL, 0}));
-    dwarf_build_die(b, DW_TAG_member, false, ATTRS({DW_AT_data_member_location, DW_FORM_data1, 0, NULL, 0}));
+    dwarf_build_die(
+        b, DW_TAG_structure_type, true,
+        ATTRS({DW_AT_name, DW_FORM_strp, 0, "S", 0}, {DW_AT_byte_size, DW_FORM_udata, 8, NULL, 0}));
+    dwarf_build_die(b, DW_TAG_member, false,
+                    ATTRS({DW_AT_data_member_location, DW_FORM_data1, 0, NULL, 0}));
     dwarf_build_end(b);
     dwarf_build_end(b);
     dwarf_build_unit_end(b);
@@ -656,7 +699,8 @@ static void address_sizes_over_8_are_not_read(void **state)
             dwarf_build_init(&b, version);
             b.address_bytes = (uint8_t)bytes;
             dwarf_build_unit(&b);
-            dwarf_build_die(&b, DW_TAG_compile_unit, false, ATTRS({DW_AT_low_pc, DW_FORM_addr, 1, NULL, 0}));
+            dwarf_build_die(&b, DW_TAG_compile_unit, false,
+                            ATTRS({DW_AT_low_pc, DW_FORM_addr, 1, NULL, 0}));
             put_zeros(&b.info, 600);
             dwarf_build_unit_end(&b);
             open_dwarf(&opened, &b);

@@ -62,7 +62,8 @@ static void reads_sections_and_segments(void **state)
     put_text(elf_build_section(&build, ".debug_strange", SHT_PROGBITS, 0, 0), "strange");
     put_text(elf_build_section(&build, ".debug_str", SHT_PROGBITS, 0, 0), "str");
     elf_build_section(&build, ".debug_line", SHT_PROGBITS, 0, 0); /* empty */
-    put_text(elf_build_section(&build, ".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x1000), "code");
+    put_text(elf_build_section(&build, ".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x1000),
+             "code");
     assert_true(open_built(&build, &elf, &err));
     assert_int_equal(elf.machine, EM_X86_64);
     assert_int_equal(elf.type, ET_DYN);
@@ -96,9 +97,10 @@ static void split_sections_are_told(void **state)
     elf_file_close(&elf);
 }
 
-/* --- compression -------------------------------------------------------------------------------------- */
+/* --- compression ----------------------------------------------------------------------------- */
 
-static const char content[] = "what is compressed, what is compressed, what is compressed, and more";
+static const char content[] =
+    "what is compressed, what is compressed, what is compressed, and more";
 
 static struct bytes compressed(uint32_t algorithm, uint64_t size)
 {
@@ -223,7 +225,7 @@ static void packed_section_names_are_no_trap(void **state)
     elf_build_free(&build);
 }
 
-/* --- symbols, notes, relocations -------------------------------------------------------------------- */
+/* --- symbols, notes, relocations ------------------------------------------------------------- */
 
 static void finds_symbols(void **state)
 {
@@ -314,7 +316,9 @@ static void wrong_notes_and_links_are_none(void **state)
         struct error err;
         elf_build_init(&build);
         put_bytes(elf_build_section(&build, ".gnu_debuglink", SHT_PROGBITS, 0, 0), links[i],
-                  i == 0 ? 16 : i == 1 ? 8 : 12);
+                  i == 0   ? 16
+                  : i == 1 ? 8
+                           : 12);
         struct bytes *note = elf_build_section(&build, ".note", SHT_NOTE, 0, 0);
         put_uint(note, i == 0 ? UINT32_MAX : 4, 4);
         put_uint(note, i == 1 ? UINT32_MAX : 65, 4);
@@ -337,13 +341,14 @@ static void applies_relative_relocations(void **state)
     struct arena arena;
     uint32_t nr;
     elf_build_init(&build);
-    put_zeros(elf_build_section(&build, ".data.rel.ro", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 0x2000), 80);
+    put_zeros(
+        elf_build_section(&build, ".data.rel.ro", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 0x2000), 80);
     struct bytes *rela = elf_build_section(&build, ".rela.dyn", SHT_RELA, SHF_ALLOC, 0);
     const Elf64_Rela rows[] = {
         {0x2008, ELF64_R_INFO(0, R_X86_64_RELATIVE), 0x1234},
-        {0x2010, ELF64_R_INFO(1, R_X86_64_64), 0x999},          /* not relative */
-        {0x204c, ELF64_R_INFO(0, R_X86_64_RELATIVE), 0x999},    /* not aligned */
-        {0x2050, ELF64_R_INFO(0, R_X86_64_RELATIVE), 0x999},    /* behind the end */
+        {0x2010, ELF64_R_INFO(1, R_X86_64_64), 0x999},       /* not relative */
+        {0x204c, ELF64_R_INFO(0, R_X86_64_RELATIVE), 0x999}, /* not aligned */
+        {0x2050, ELF64_R_INFO(0, R_X86_64_RELATIVE), 0x999}, /* behind the end */
         {UINT64_MAX - 7, ELF64_R_INFO(0, R_X86_64_RELATIVE), 1},
     };
     put_bytes(rela, rows, sizeof(rows));
@@ -359,7 +364,7 @@ static void applies_relative_relocations(void **state)
     elf_file_close(&elf);
 }
 
-/* --- damage ------------------------------------------------------------------------------------------ */
+/* --- damage ---------------------------------------------------------------------------------- */
 
 static struct bytes whole_file(void)
 {
@@ -428,8 +433,9 @@ static void sections_outside_are_refused(void **state)
             struct error err;
             struct bytes copy = {0};
             put_bytes(&copy, file.data, file.nr);
-            set_uint(&copy, table + (size_t)i * sizeof(Elf64_Shdr) +
-                                (field ? offsetof(Elf64_Shdr, sh_size) : offsetof(Elf64_Shdr, sh_offset)),
+            set_uint(&copy,
+                     table + (size_t)i * sizeof(Elf64_Shdr) +
+                         (field ? offsetof(Elf64_Shdr, sh_size) : offsetof(Elf64_Shdr, sh_offset)),
                      UINT64_MAX - 3, 8);
             assert_false(open_bytes(&copy, &err));
             bytes_free(&copy);

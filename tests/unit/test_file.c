@@ -101,7 +101,7 @@ static void replaces_whole_files(void **state)
     assert_true(file_open(&old, below("replaced"), NULL));
     unsigned before = nr_files();
     assert_true(file_replace(below("replaced"), "new", 3, NULL));
-    assert_int_equal(nr_files(), before); /* nothing beside it is left */
+    assert_int_equal(nr_files(), before);              /* nothing beside it is left */
     assert_memory_equal(old.bytes, "the old one", 11); /* who has it open keeps it */
     assert_true(file_open(&new, below("replaced"), NULL));
     assert_memory_equal(new.bytes, "new", 3);

@@ -4,7 +4,11 @@
 #include "analysis/future_chain.h"
 #include "plan_sample.h"
 
-#define MEMBERS(...) (const struct sample_member[]){__VA_ARGS__}
+#define MEMBERS(...)                                                                               \
+    (const struct sample_member[])                                                                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static plan_type_id type_of(struct plan_builder *builder, plan_future_id id)
 {
@@ -51,11 +55,13 @@ static void follows_through_structs_and_enums(void **state)
     struct plan_builder b;
     plan_builder_init(&b);
     plan_type_id page = sample_base(&b, "[u8; 1000]", 1000), u64 = sample_base(&b, "u64", 8);
-    plan_type_id leaf = add_future(&b, "demo::leaf", 1016, MEMBERS({"n", u64, 8}, {"page", page, 16}), 2);
-    plan_type_id wrap = sample_struct(&b, PLAN_TYPE_STRUCT, "MaybeDone", 1024, MEMBERS({"0", leaf, 8}), 1);
+    plan_type_id leaf =
+        add_future(&b, "demo::leaf", 1016, MEMBERS({"n", u64, 8}, {"page", page, 16}), 2);
+    plan_type_id wrap =
+        sample_struct(&b, PLAN_TYPE_STRUCT, "MaybeDone", 1024, MEMBERS({"0", leaf, 8}), 1);
     plan_type_id small = add_future(&b, "demo::small", 16, MEMBERS({"n", u64, 8}), 1);
-    plan_type_id outer =
-        add_future(&b, "demo::outer", 1100, MEMBERS({"small", small, 1040}, {"__awaitee", wrap, 8}), 2);
+    plan_type_id outer = add_future(&b, "demo::outer", 1100,
+                                    MEMBERS({"small", small, 1040}, {"__awaitee", wrap, 8}), 2);
     struct chained chained = chain_of(&b, outer);
     assert_int_equal(chained.nr, 2);
     assert_int_equal(chained.links[0].future.v, leaf.v);
@@ -75,8 +81,8 @@ static void bigger_variable_explains_more(void **state)
     plan_builder_init(&b);
     plan_type_id page = sample_base(&b, "[u8; 1000]", 1000), u64 = sample_base(&b, "u64", 8);
     plan_type_id small = add_future(&b, "demo::small", 16, MEMBERS({"n", u64, 8}), 1);
-    plan_type_id outer =
-        add_future(&b, "demo::outer", 1040, MEMBERS({"__awaitee", small, 0}, {"page", page, 16}), 2);
+    plan_type_id outer = add_future(&b, "demo::outer", 1040,
+                                    MEMBERS({"__awaitee", small, 0}, {"page", page, 16}), 2);
     struct chained chained = chain_of(&b, outer);
     assert_int_equal(chained.nr, 1);
     assert_int_equal(chained.links[0].future.v, 0);
@@ -109,7 +115,8 @@ static void very_deep_chains_end(void **state)
     plan_builder_init(&b);
     plan_type_id inner = sample_base(&b, "u64", 8);
     for (int i = 0; i < 500; i++)
-        inner = add_future(&b, "demo::f", 16 + 8 * (uint64_t)i, MEMBERS({"__awaitee", inner, 8}), 1);
+        inner =
+            add_future(&b, "demo::f", 16 + 8 * (uint64_t)i, MEMBERS({"__awaitee", inner, 8}), 1);
     struct chained chained = chain_of(&b, inner);
     assert_in_range(chained.nr, 10, 100);
     for (uint32_t i = 1; i < chained.nr; i++)

@@ -40,8 +40,8 @@ static void knows_leaves(void **state)
 static void user_types_are_not_leaves(void **state)
 {
     (void)state;
-    static const char *const names[] = {"mycrate::tokio::time::sleep::Sleep", "Sleep", "demo::sleep",
-                                        "my_tokio::sync::mutex::Mutex<u8>::lock"};
+    static const char *const names[] = {"mycrate::tokio::time::sleep::Sleep", "Sleep",
+                                        "demo::sleep", "my_tokio::sync::mutex::Mutex<u8>::lock"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         assert_null(leaf_name(names[i]));
 }

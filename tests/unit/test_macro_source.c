@@ -7,25 +7,24 @@
 
 #include "program/macro_source.h"
 
-static const char source[] =
-    "use demo::wait; // macro_rules! comment { }\n"               /* 1 */
-    "/* macro_rules! block { /* nested */ } */\n"                 /* 2 */
-    "const S: &str = \"macro_rules! string { \\\" } {\";\n"       /* 3 */
-    "const R: &str = r#\"macro_rules! raw { \" }\"#;\n"           /* 4 */
-    "const C: char = '{'; const Q: char = '\\''; fn f<'a>() {}\n" /* 5 */
-    "macro_rules! wait {\n"                                       /* 6 */
-    "    ($f:expr) => {{\n"                                       /* 7 */
-    "        macro_rules! inner { () => {} }\n"                   /* 8 */
-    "        $f.await\n"                                          /* 9 */
-    "    }};\n"                                                   /* 10 */
-    "}\n"                                                         /* 11 */
-    "macro_rules! short { () => { nap().await } }\n"              /* 12 */
-    "async fn user() {\n"                                         /* 13 */
-    "    wait!(one()); \"wait!\"; // wait!(no)\n"                 /* 14 */
-    "    let wait = 1; my_wait!(two()); waiting!();\n"            /* 15 */
-    "    wait!(\n"                                                /* 16 */
-    "        three());\n"                                         /* 17 */
-    "}\n";                                                        /* 18 */
+static const char source[] = "use demo::wait; // macro_rules! comment { }\n"               /* 1 */
+                             "/* macro_rules! block { /* nested */ } */\n"                 /* 2 */
+                             "const S: &str = \"macro_rules! string { \\\" } {\";\n"       /* 3 */
+                             "const R: &str = r#\"macro_rules! raw { \" }\"#;\n"           /* 4 */
+                             "const C: char = '{'; const Q: char = '\\''; fn f<'a>() {}\n" /* 5 */
+                             "macro_rules! wait {\n"                                       /* 6 */
+                             "    ($f:expr) => {{\n"                                       /* 7 */
+                             "        macro_rules! inner { () => {} }\n"                   /* 8 */
+                             "        $f.await\n"                                          /* 9 */
+                             "    }};\n"                                                   /* 10 */
+                             "}\n"                                                         /* 11 */
+                             "macro_rules! short { () => { nap().await } }\n"              /* 12 */
+                             "async fn user() {\n"                                         /* 13 */
+                             "    wait!(one()); \"wait!\"; // wait!(no)\n"                 /* 14 */
+                             "    let wait = 1; my_wait!(two()); waiting!();\n"            /* 15 */
+                             "    wait!(\n"                                                /* 16 */
+                             "        three());\n"                                         /* 17 */
+                             "}\n";                                                        /* 18 */
 
 static char folder[64], published[128], own[128];
 
@@ -106,7 +105,8 @@ static void newer_sources_are_not_believed(void **state)
 static void absent_sources_are_known_by_path(void **state)
 {
     (void)state;
-    expect_macro("/registry/tokio-1.40.0/src/macros/select.rs", 9, INT64_MAX, MACRO_FOUND, "select!");
+    expect_macro("/registry/tokio-1.40.0/src/macros/select.rs", 9, INT64_MAX, MACRO_FOUND,
+                 "select!");
     expect_macro("/registry/tokio-1.40.0/src/macros/join.rs", 9, INT64_MAX, MACRO_FOUND, "join!");
     expect_macro("/registry/x/src/other.rs", 9, INT64_MAX, MACRO_UNKNOWN, "");
     expect_macro("/etc/passwd", 1, INT64_MAX, MACRO_UNKNOWN, "");
@@ -120,7 +120,8 @@ static void finds_calls(void **state)
     assert_int_equal(macro_calls(own, "wait!", 13, 18, INT64_MAX, lines, 4), 2);
     assert_int_equal(lines[0], 14);
     assert_int_equal(lines[1], 16);
-    assert_int_equal(macro_calls(own, "wait!", 15, 18, INT64_MAX, lines, 4), 0); /* no async fn there */
+    assert_int_equal(macro_calls(own, "wait!", 15, 18, INT64_MAX, lines, 4),
+                     0); /* no async fn there */
     assert_int_equal(macro_calls(own, "wait!", 13, 15, INT64_MAX, lines, 4), 1);
     assert_int_equal(macro_calls(own, "wait!", 13, 18, INT64_MAX, lines, 1), 1);
     assert_int_equal(macro_calls(own, "absent!", 1, 18, INT64_MAX, lines, 4), 0);
@@ -131,8 +132,9 @@ static void finds_calls(void **state)
 static void cut_and_random_sources_are_safe(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"macro_rules!", " m ", "{", "}", "\"", "\\", "'", "r#\"",
-                                         "\"#", "/*", "*/", "//", "\n", "(", ")", "r", "#", "wait!"};
+    static const char *const pieces[] = {
+        "macro_rules!", " m ", "{",  "}",  "\"", "\\", "'", "r#\"", "\"#",
+        "/*",           "*/",  "//", "\n", "(",  ")",  "r", "#",    "wait!"};
     char file[] = "/tmp/asyncmem-macro-cut-XXXXXX.rs";
     int fd = mkstemps(file, 3);
     uint64_t random = 3;

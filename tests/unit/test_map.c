@@ -39,7 +39,9 @@ static void agrees_with_a_model(void **state)
     static uint64_t keys[NR];
     map_init(&map);
     for (uint32_t i = 0; i < NR; i++) {
-        keys[i] = i % 3 == 0 ? (uint64_t)i << 32 : i % 3 == 1 ? i : random_next(&random) | 1ull << 63;
+        keys[i] = i % 3 == 0   ? (uint64_t)i << 32
+                  : i % 3 == 1 ? i
+                               : random_next(&random) | 1ull << 63;
         bool is_new;
         uint32_t *value = map_put(&map, keys[i], &is_new);
         if (is_new)

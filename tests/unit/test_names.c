@@ -68,7 +68,8 @@ static void expect_future(const char *path, const char *symbol, const char *name
     struct plan plan;
     struct names names;
     plan_builder_init(&builder);
-    plan_str raw = plan_builder_string(&builder, path), poll = plan_builder_string(&builder, symbol);
+    plan_str raw = plan_builder_string(&builder, path),
+             poll = plan_builder_string(&builder, symbol);
     uint8_t *bytes = sample_open(&builder, &plan);
     names_init(&names, &plan);
     struct plan_future future = {.path = raw, .symbol = poll};
@@ -104,8 +105,7 @@ static void default_arguments_are_left_out(void **state)
                 "std::collections::hash::map::HashMap<alloc::string::String, u8, "
                 "std::hash::random::RandomState>",
                 NAME_SHORT, "HashMap<String, u8>");
-    expect_type(state,
-                "a::Map<u8, std::collections::hash::map::RandomState, alloc::alloc::Global>",
+    expect_type(state, "a::Map<u8, std::collections::hash::map::RandomState, alloc::alloc::Global>",
                 NAME_SHORT, "Map<u8>");
     expect_type(state, "a::Only<alloc::alloc::Global>", NAME_SHORT, "Only");
 }
@@ -206,8 +206,8 @@ static void symbols_that_do_not_fit(void **state)
 static void futures_keep_their_paths(void **state)
 {
     (void)state;
-    expect_future("demo::deep::er::run::{async_block_env#1}", "", "demo::deep::er::run::{async block#1}",
-                  "demo::deep::er::run::{async block#1}");
+    expect_future("demo::deep::er::run::{async_block_env#1}", "",
+                  "demo::deep::er::run::{async block#1}", "demo::deep::er::run::{async block#1}");
 }
 
 /* An impl's display is not expanded again: it would double on each level. */
@@ -239,8 +239,9 @@ static void expect_bounded(void **state, const struct text *raw)
 
 static void ten_kilobyte_names(void **state)
 {
-    static const char *const pieces[] = {"a<", "a::", "<", "(", "{", "{closure#0}::", "a,", ">", "::<",
-                                         "{impl#0}::", "GenFuture<", "x", " as ", "\x80", "->"};
+    static const char *const pieces[] = {
+        "a<",  "a::",        "<",          "(", "{",    "{closure#0}::", "a,", ">",
+        "::<", "{impl#0}::", "GenFuture<", "x", " as ", "\x80",          "->"};
     for (size_t p = 0; p < sizeof(pieces) / sizeof(*pieces); p++) {
         struct text raw;
         text_init(&raw);
@@ -263,9 +264,16 @@ static void long_names_are_whole(void **state)
 
 static void random_names_are_safe(void **state)
 {
-    static const char *const pieces[] = {"a", "::", "<", ">", "(", ")", "[", "]", "{", "}", ", ",
-                                         "{impl#0}", "{closure#1}", "{async_fn_env#0}", "demo",
-                                         "GenFuture<", "#", "-", "; 3", "alloc::alloc::Global"};
+    static const char *const pieces[] = {"a",           "::",
+                                         "<",           ">",
+                                         "(",           ")",
+                                         "[",           "]",
+                                         "{",           "}",
+                                         ", ",          "{impl#0}",
+                                         "{closure#1}", "{async_fn_env#0}",
+                                         "demo",        "GenFuture<",
+                                         "#",           "-",
+                                         "; 3",         "alloc::alloc::Global"};
     uint64_t random = 17;
     for (int round = 0; round < 20000; round++) {
         struct text raw;

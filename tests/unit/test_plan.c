@@ -3,20 +3,22 @@
 
 #include "plan_sample.h"
 
-/* --- a table of every reference in a plan ------------------------------------------------------------ */
+/* --- a table of every reference in a plan ---------------------------------------------------- */
 
 enum target { STRING, FILE_ID, TYPE_ID, FUTURE_ID, KIND };
 
 struct reference {
     enum plan_section_id section;
-    size_t offset;    /* of the field in its row */
+    size_t offset; /* of the field in its row */
     unsigned width;
     enum target target;
     uint32_t limit; /* KIND: the first value that is wrong */
 };
 
 #define FIELD(section, row, field, target, limit)                                                  \
-    {section, offsetof(struct row, field), sizeof(((struct row *)0)->field), target, limit}
+    {                                                                                              \
+        section, offsetof(struct row, field), sizeof(((struct row *)0)->field), target, limit      \
+    }
 
 static const struct reference references[] = {
     FIELD(PLAN_FACTS, plan_facts, detail, KIND, PLAN_DETAIL_FULL + 1),
@@ -50,7 +52,7 @@ static const struct reference references[] = {
     FIELD(PLAN_NOTES, plan_note, text, STRING, 0),
 };
 
-/* --- damaged copies ------------------------------------------------------------------------------------------ */
+/* --- damaged copies -------------------------------------------------------------------------- */
 
 struct sample {
     uint8_t *bytes;
@@ -109,7 +111,7 @@ static size_t section_at(enum plan_section_id section, size_t field)
     return offsetof(struct plan_header, sections) + section * sizeof(struct plan_section) + field;
 }
 
-/* --- tests -------------------------------------------------------------------------------------------- */
+/* --- tests ----------------------------------------------------------------------------------- */
 
 static void sample_has_every_section(void **state)
 {
@@ -133,9 +135,9 @@ static void each_reference_is_checked(void **state)
         const struct reference *r = &references[i];
         for (uint32_t row = 0; row < nr_rows(sample, r->section); row++) {
             size_t at = row_at(sample, r->section, row) + r->offset;
-            uint32_t first_wrong = r->target == STRING    ? sample->plan->nr_string_bytes
-                                   : r->target == FILE_ID ? sample->plan->nr_files + 1
-                                   : r->target == TYPE_ID ? sample->plan->nr_types + 1
+            uint32_t first_wrong = r->target == STRING      ? sample->plan->nr_string_bytes
+                                   : r->target == FILE_ID   ? sample->plan->nr_files + 1
+                                   : r->target == TYPE_ID   ? sample->plan->nr_types + 1
                                    : r->target == FUTURE_ID ? sample->plan->nr_futures + 1
                                                             : r->limit;
             assert_false(opens_with(sample, at, first_wrong, r->width));
@@ -213,8 +215,8 @@ static void header_is_checked(void **state)
         assert_false(opens_with(sample, i, 0, 1));
     assert_false(opens_with(sample, offsetof(struct plan_header, version), PLAN_VERSION + 1, 4));
     assert_false(opens_with(sample, offsetof(struct plan_header, nr_sections), 0, 4));
-    assert_false(opens_with(sample, offsetof(struct plan_header, nr_sections),
-                            NR_PLAN_SECTIONS + 1, 4));
+    assert_false(
+        opens_with(sample, offsetof(struct plan_header, nr_sections), NR_PLAN_SECTIONS + 1, 4));
     assert_false(opens_with(sample, offsetof(struct plan_header, file_bytes), sample->size + 1, 8));
     assert_false(opens_with(sample, offsetof(struct plan_header, file_bytes), sample->size - 1, 8));
 }
@@ -292,7 +294,7 @@ static void random_damage_is_safe(void **state)
     assert_in_range(opened, 100, 19900);
 }
 
-/* --- the builder --------------------------------------------------------------------------------------- */
+/* --- the builder ----------------------------------------------------------------------------- */
 
 static void builder_interns(void **state)
 {
@@ -339,12 +341,12 @@ static void empty_plan_opens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sample_has_every_section),  cmocka_unit_test(each_reference_is_checked),
-        cmocka_unit_test(types_refer_backwards),     cmocka_unit_test(spans_are_checked),
-        cmocka_unit_test(futures_are_coroutines),    cmocka_unit_test(header_is_checked),
-        cmocka_unit_test(sections_are_checked),      cmocka_unit_test(strings_end),
-        cmocka_unit_test(cut_plans_do_not_open),     cmocka_unit_test(random_damage_is_safe),
-        cmocka_unit_test(builder_interns),           cmocka_unit_test(equal_input_gives_equal_bytes),
+        cmocka_unit_test(sample_has_every_section), cmocka_unit_test(each_reference_is_checked),
+        cmocka_unit_test(types_refer_backwards),    cmocka_unit_test(spans_are_checked),
+        cmocka_unit_test(futures_are_coroutines),   cmocka_unit_test(header_is_checked),
+        cmocka_unit_test(sections_are_checked),     cmocka_unit_test(strings_end),
+        cmocka_unit_test(cut_plans_do_not_open),    cmocka_unit_test(random_damage_is_safe),
+        cmocka_unit_test(builder_interns),          cmocka_unit_test(equal_input_gives_equal_bytes),
         cmocka_unit_test(empty_plan_opens),
     };
     return cmocka_run_group_tests_name("plan", tests, make_sample, free_sample);

@@ -80,7 +80,8 @@ static void store(const char *other)
         assert_true(file_identity_get(sources[i], &identity));
         struct plan_source row = {.path = plan_builder_string(&builder, sources[i]),
                                   .size_bytes = identity.size_bytes,
-                                  .modified_ns = identity.modified_ns, .inode = identity.inode};
+                                  .modified_ns = identity.modified_ns,
+                                  .inode = identity.inode};
         plan_builder_add(&builder, PLAN_SOURCES, &row);
     }
     assert_true(plan_cache_key(&request, key));
@@ -150,8 +151,8 @@ static void symbols_have_plans_of_their_own(void **state)
     (void)state;
     store(NULL);
     assert_true(file_replace(below("rebuild"), "a rebuild", 9, NULL));
-    struct plan_request request = {.path = below("program"), .symbols_path = below("rebuild"),
-                                   .use_cache = true};
+    struct plan_request request = {
+        .path = below("program"), .symbols_path = below("rebuild"), .use_cache = true};
     struct loaded_plan loaded = {0};
     uint8_t key[16], other[16];
     assert_false(plan_cache_find(&loaded, &request, key));

@@ -10,9 +10,9 @@ static void finds_first_steps(void **state)
         const char *path;
         size_t length;
     } rows[] = {
-        {"a::b", 1},         {"a", 1},          {"", 0},        {"<A as b::C>::d", 11},
-        {"a<b::c>::d", 7},   {"(a::b)::c", 6},  {"a::", 1},     {"::a", 3},
-        {"fn() -> a::b", 9}, {"<a", 2},         {"a>>::b", 3},  {"[a::b; 3]::c", 9},
+        {"a::b", 1},         {"a", 1},         {"", 0},       {"<A as b::C>::d", 11},
+        {"a<b::c>::d", 7},   {"(a::b)::c", 6}, {"a::", 1},    {"::a", 3},
+        {"fn() -> a::b", 9}, {"<a", 2},        {"a>>::b", 3}, {"[a::b; 3]::c", 9},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
         assert_int_equal(rust_path_step(rows[i].path, strlen(rows[i].path)), rows[i].length);
@@ -63,9 +63,14 @@ static void unwraps_one_pair(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"<demo::Conn>", "demo::Conn"}, {"<X as Y>", "<X as Y>"},     {"<a>::<b>", "<a>::<b>"},
-        {"<>", ""},                     {"<", "<"},                   {"a", "a"},
-        {"<Vec<X as Y>>", "Vec<X as Y>"}, {"<fn() -> u8>", "fn() -> u8"},
+        {"<demo::Conn>", "demo::Conn"},
+        {"<X as Y>", "<X as Y>"},
+        {"<a>::<b>", "<a>::<b>"},
+        {"<>", ""},
+        {"<", "<"},
+        {"a", "a"},
+        {"<Vec<X as Y>>", "Vec<X as Y>"},
+        {"<fn() -> u8>", "fn() -> u8"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct text text;
@@ -120,9 +125,9 @@ static void very_long_paths_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_first_steps), cmocka_unit_test(goes_up_steps),
+        cmocka_unit_test(finds_first_steps),  cmocka_unit_test(goes_up_steps),
         cmocka_unit_test(reads_source_forms), cmocka_unit_test(unwraps_one_pair),
-        cmocka_unit_test(any_input_is_safe), cmocka_unit_test(very_long_paths_end),
+        cmocka_unit_test(any_input_is_safe),  cmocka_unit_test(very_long_paths_end),
     };
     return cmocka_run_group_tests_name("rust_path", tests, NULL, NULL);
 }

@@ -51,14 +51,19 @@ static void expect_split(const struct state_layout *state, uint64_t slots, uint6
     assert_int_equal(state->unexplained_bytes, unexplained);
 }
 
-#define MEMBERS(...) (const struct sample_member[]){__VA_ARGS__}
+#define MEMBERS(...)                                                                               \
+    (const struct sample_member[])                                                                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static void async_fn_is_split(void **state)
 {
     (void)state;
     struct laid laid = {0};
     plan_builder_init(&laid.builder);
-    plan_type_id u64 = sample_base(&laid.builder, "u64", 8), nap = sample_base(&laid.builder, "Nap", 16);
+    plan_type_id u64 = sample_base(&laid.builder, "u64", 8),
+                 nap = sample_base(&laid.builder, "Nap", 16);
     /* 0 upvar n | 8 n (local) | 16 nap | 32 other | 40 state | padding to 48 */
     const struct sample_state states[] = {
         {"Unresumed", MEMBERS({"n", u64, 0}), 1, 3},
@@ -167,7 +172,8 @@ static void overlapping_slots_count_once(void **state)
     (void)state;
     struct laid laid = {0};
     plan_builder_init(&laid.builder);
-    plan_type_id u64 = sample_base(&laid.builder, "u64", 8), big = sample_base(&laid.builder, "Big", 12);
+    plan_type_id u64 = sample_base(&laid.builder, "u64", 8),
+                 big = sample_base(&laid.builder, "Big", 12);
     const struct sample_state states[] = {
         {"Unresumed", NULL, 0, 3},
         {"Suspend0", MEMBERS({"a", big, 0}, {"b", u64, 8}, {"__awaitee", big, 4}), 3, 5},
@@ -224,7 +230,8 @@ static void macro_line_wins(void **state)
     *await = (struct plan_await){file, 5, macro, 1};
     lay_out(&laid);
     uint32_t line;
-    assert_string_equal(state_await_file(&laid.plan, &laid.layout.states[1], &line), "/src/user.rs");
+    assert_string_equal(state_await_file(&laid.plan, &laid.layout.states[1], &line),
+                        "/src/user.rs");
     assert_int_equal(line, 5);
     assert_string_equal(state_macro(&laid.plan, &laid.layout.states[1]), "select!");
     laid_free(&laid);
@@ -236,7 +243,7 @@ static void random_layouts_sum_to_their_size(void **state)
     (void)state;
     static const char *const names[] = {"a", "b", "c", "n", "m", "__awaitee"};
     static const char *const states_names[] = {"Unresumed", "Returned", "Panicked", "Suspend0",
-                                               "Suspend1", "Suspend2", "Suspend3"};
+                                               "Suspend1",  "Suspend2", "Suspend3"};
     uint64_t random = 2024;
     for (int round = 0; round < 3000; round++) {
         struct laid laid = {0};

@@ -44,24 +44,27 @@ static bool agree(const struct build *program, const struct build *symbols, cons
 }
 
 #define TASK(at, trailer, code)                                                                    \
-    {.vtable_addr = at, .poll_addr = 2 * at, .trailer_offset = trailer, .scheduler_offset = 24,     \
-     .id_offset = 32, .poll_bytes = code}
+    {                                                                                              \
+        .vtable_addr = at, .poll_addr = 2 * at, .trailer_offset = trailer, .scheduler_offset = 24, \
+        .id_offset = 32, .poll_bytes = code                                                        \
+    }
 
-static const struct build stripped = {"aa", PLAN_DETAIL_NAMES, 62,
-                                      {TASK(0x10, 100, 50), TASK(0x20, 200, 60)}, 2};
+static const struct build stripped = {
+    "aa", PLAN_DETAIL_NAMES, 62, {TASK(0x10, 100, 50), TASK(0x20, 200, 60)}, 2};
 
 static void nothing_to_compare_is_no_agreement(void **state)
 {
     (void)state;
-    struct build nameless = {"", PLAN_DETAIL_NAMES, 62, {{0}}, 0}, other = {"", PLAN_DETAIL_FULL, 62, {{0}}, 0};
+    struct build nameless = {"", PLAN_DETAIL_NAMES, 62, {{0}}, 0},
+                 other = {"", PLAN_DETAIL_FULL, 62, {{0}}, 0};
     assert_false(agree(&nameless, &other, "cannot be compared"));
 }
 
 static void equal_task_types_agree(void **state)
 {
     (void)state;
-    struct build rebuild = {"bb", PLAN_DETAIL_FULL, 62,
-                            {TASK(0x30, 200, 60), TASK(0x40, 100, 50)}, 2};
+    struct build rebuild = {
+        "bb", PLAN_DETAIL_FULL, 62, {TASK(0x30, 200, 60), TASK(0x40, 100, 50)}, 2};
     assert_true(agree(&stripped, &rebuild, NULL)); /* in another order and at other addresses */
     rebuild.tasks[0].poll_bytes = 0;               /* length unknown in one: sizes decide */
     assert_true(agree(&stripped, &rebuild, NULL));
@@ -70,7 +73,8 @@ static void equal_task_types_agree(void **state)
 static void differences_are_told(void **state)
 {
     (void)state;
-    struct build rebuild = {"bb", PLAN_DETAIL_FULL, 62, {TASK(0x30, 200, 60), TASK(0x40, 100, 50)}, 2};
+    struct build rebuild = {
+        "bb", PLAN_DETAIL_FULL, 62, {TASK(0x30, 200, 60), TASK(0x40, 100, 50)}, 2};
     rebuild.nr_tasks = 1;
     assert_false(agree(&stripped, &rebuild, "1 task types, the program 2"));
     rebuild.nr_tasks = 2;
@@ -93,8 +97,8 @@ static void differences_are_told(void **state)
 static void rows_without_vtable_do_not_count(void **state)
 {
     (void)state;
-    struct build rebuild = {"bb", PLAN_DETAIL_FULL, 62,
-                            {TASK(0x30, 200, 60), TASK(0, 7, 7), TASK(0x40, 100, 50)}, 3};
+    struct build rebuild = {
+        "bb", PLAN_DETAIL_FULL, 62, {TASK(0x30, 200, 60), TASK(0, 7, 7), TASK(0x40, 100, 50)}, 3};
     assert_true(agree(&stripped, &rebuild, NULL));
 }
 

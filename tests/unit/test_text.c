@@ -89,9 +89,12 @@ static void long_errors_are_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(empty_text_is_a_string), cmocka_unit_test(appends_in_order),
-        cmocka_unit_test(grows_far),              cmocka_unit_test(compares_ends),
-        cmocka_unit_test(errors_are_one_line),    cmocka_unit_test(long_errors_are_cut),
+        cmocka_unit_test(empty_text_is_a_string),
+        cmocka_unit_test(appends_in_order),
+        cmocka_unit_test(grows_far),
+        cmocka_unit_test(compares_ends),
+        cmocka_unit_test(errors_are_one_line),
+        cmocka_unit_test(long_errors_are_cut),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
