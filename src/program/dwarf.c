@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "base/search.h"
 #include "program/dwarf_form.h"
 
 #define ABSENT (~(uint64_t)0)
@@ -393,20 +394,14 @@ void dwarf_join_split(struct dwarf *dwarf)
     map_deinit(&skeletons);
 }
 
-struct dwarf_unit *dwarf_unit_of(const struct dwarf *dwarf, die_ref ref)
+/* The unit that holds the DIE, loaded or not; NULL for a reference that leads nowhere. */
+static struct dwarf_unit *dwarf_unit_of(const struct dwarf *dwarf, die_ref ref)
 {
     uint64_t number = ref >> 44, offset = ref & ((1ull << 44) - 1);
     if (number >= dwarf->nr_files)
         return NULL;
     const struct dwarf_file *file = dwarf->files[number];
-    uint32_t low = 0, high = file->nr_units;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (file->units[middle].end <= offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t low = SEARCH_UP_TO(file->units, file->nr_units, end, offset);
     return low < file->nr_units && offset >= file->units[low].die_offset ? &file->units[low] : NULL;
 }
 

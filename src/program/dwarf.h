@@ -138,8 +138,6 @@ static inline die_ref die_ref_of(const struct dwarf_die *die)
     return die_ref_make(die->unit, die->offset);
 }
 
-/* The unit that holds the DIE, loaded or not; NULL for a reference that leads nowhere. */
-struct dwarf_unit *dwarf_unit_of(const struct dwarf *dwarf, die_ref ref);
 /* False where there is no DIE at `ref` or its unit is not readable. */
 bool dwarf_die_at(const struct dwarf *dwarf, die_ref ref, struct dwarf_die *die);
 

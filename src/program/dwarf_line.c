@@ -4,6 +4,7 @@
 #include <dwarf.h>
 #include <stdlib.h>
 
+#include "base/search.h"
 #include "base/text.h"
 #include "program/dwarf_form.h"
 
@@ -330,16 +331,8 @@ const struct line_row *dwarf_line_rows(struct dwarf_unit *unit, struct arena *ar
 
 const struct line_row *dwarf_line_at(struct dwarf_unit *unit, struct arena *arena, uint64_t addr)
 {
-    size_t high, low = 0;
-    const struct line_row *rows = dwarf_line_rows(unit, arena, &high);
-    if (!rows)
-        return NULL;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (rows[middle].addr <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t nr;
+    const struct line_row *rows = dwarf_line_rows(unit, arena, &nr);
+    size_t low = rows ? SEARCH_UP_TO(rows, nr, addr, addr) : 0;
     return low && !rows[low - 1].is_end ? &rows[low - 1] : NULL;
 }

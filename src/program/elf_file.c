@@ -14,6 +14,7 @@
 #include <zstd.h>
 
 #include "base/cursor.h"
+#include "base/search.h"
 #include "base/text.h"
 
 #ifndef ELFCOMPRESS_ZSTD
@@ -378,14 +379,7 @@ void elf_file_symbols(struct elf_file *elf)
 
 const struct elf_symbol *elf_symbol_at(const struct elf_file *elf, uint64_t addr)
 {
-    uint32_t low = 0, high = elf->nr_symbols;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (elf->symbols[middle].addr <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t low = SEARCH_UP_TO(elf->symbols, elf->nr_symbols, addr, addr);
     /* Several may share an address, and a zero-sized one may precede: look back a little. */
     for (uint32_t tries = 0; low > 0 && tries < 16; tries++) {
         const struct elf_symbol *symbol = &elf->symbols[--low];
@@ -404,14 +398,6 @@ bool elf_addr_is_code(const struct elf_file *elf, uint64_t addr)
             addr - elf->segments[i].addr < elf->segments[i].size_bytes)
             return true;
     return false;
-}
-
-const struct elf_section *elf_section_find(const struct elf_file *elf, const char *name)
-{
-    for (uint32_t i = 0; i < elf->nr_sections; i++)
-        if (strcmp(elf->sections[i].name, name) == 0)
-            return &elf->sections[i];
-    return NULL;
 }
 
 static bool is_relative(uint16_t machine, uint32_t type)

@@ -98,7 +98,6 @@ void elf_file_symbols(struct elf_file *elf);
 const struct elf_symbol *elf_symbol_at(const struct elf_file *elf, uint64_t addr);
 
 bool elf_addr_is_code(const struct elf_file *elf, uint64_t addr);
-const struct elf_section *elf_section_find(const struct elf_file *elf, const char *name);
 
 /*
  * The content of a data section as the dynamic loader leaves it at load address 0: relative

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/parallel.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "program/index_part.h"
 
@@ -256,16 +257,11 @@ uint64_t index_die_hash(const struct program_index *index, const struct dwarf_di
 
 scope_id index_scope_of(const struct program_index *index, const struct dwarf_die *die)
 {
-    uint32_t first = die->unit->first_scope, low = 0, high = die->unit->nr_scopes;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (index->scopes[first + middle].begin < die->offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    uint32_t first = die->unit->first_scope;
+    const struct index_scope *scopes = &index->scopes[first];
     /* The last one that begins before; the DIE is in it or in one that holds it. */
-    scope_id scope = {low ? first + low : 0};
+    size_t before = SEARCH_UP_TO(scopes, die->unit->nr_scopes, begin, die->offset - 1);
+    scope_id scope = {before ? first + (uint32_t)before : 0};
     while (scope.v && index->scopes[scope.v - 1].end <= die->offset)
         scope = index->scopes[scope.v - 1].parent;
     return scope;

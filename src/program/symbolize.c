@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "base/search.h"
 #include "program/demangle.h"
 #include "program/dwarf_line.h"
 
@@ -282,27 +283,13 @@ static const char *name_of(struct symbolizer *symbolizer, const struct dwarf_die
 
 static const struct unit_range *find_unit(const struct symbolizer *symbolizer, uint64_t addr)
 {
-    size_t low = 0, high = symbolizer->nr_ranges;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (symbolizer->ranges[middle].low <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t low = SEARCH_UP_TO(symbolizer->ranges, symbolizer->nr_ranges, low, addr);
     return low && addr < symbolizer->ranges[low - 1].high ? &symbolizer->ranges[low - 1] : NULL;
 }
 
 static const struct code_piece *find_piece(const struct unit_code *code, uint64_t addr)
 {
-    size_t low = 0, high = code->nr_pieces;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (code->pieces[middle].low <= addr)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    size_t low = SEARCH_UP_TO(code->pieces, code->nr_pieces, low, addr);
     return low && addr < code->pieces[low - 1].high ? &code->pieces[low - 1] : NULL;
 }
 
