@@ -120,12 +120,18 @@ struct context {
     struct arena *arena;
 };
 
+/* Not a local of its name, which may lie at its place where the upvar has no bytes. */
+static bool is_upvar_itself(const struct plan_member *upvar, const struct plan_member *member)
+{
+    return upvar->offset_bytes == member->offset_bytes && upvar->type.v == member->type.v;
+}
+
 /* A closure's argument is moved into a local of its name, like that of an async fn. */
 static bool is_moved_argument(const struct context *context, struct members members,
                               const struct plan_member *upvar)
 {
     const struct plan_member *local = find_name(members, upvar->name);
-    return context->has_arguments && local && local->offset_bytes != upvar->offset_bytes;
+    return context->has_arguments && local && !is_upvar_itself(upvar, local);
 }
 
 /* An upvar of a closure is an argument when some state has it moved. */
@@ -170,7 +176,7 @@ static void list_suspended(const struct context *context, struct state_layout *s
                 state->nr_hidden++;
             else
                 state->awaited = member->type;
-        } else if (upvar && upvar->offset_bytes == member->offset_bytes) {
+        } else if (upvar && is_upvar_itself(upvar, member)) {
             if (!context->captures_stay)
                 continue; /* the dead first place of an argument */
             if (earlier)
