@@ -330,6 +330,28 @@ static void find_head(struct placing *placing, struct plan_future *future)
         placing->last_line = 0;
 }
 
+/* DWARF has the line of the body's brace; a long signature begins before. */
+static void find_fn(const struct placing *placing, struct plan_future *future)
+{
+    const char *path = plan_builder_text(placing->layout->builder, future->path), *name = NULL;
+    if (future->kind != PLAN_FUTURE_FN || is_foreign(placing, future->file))
+        return;
+    /* a::b::NAME::{async_fn_env#0}<...> */
+    const char *end = strstr(path, "::{async_fn_env");
+    for (name = end; name && name > path && name[-1] != ':'; name--)
+        ;
+    if (!name)
+        return;
+    struct text text;
+    text_init(&text);
+    text_append(&text, name, (size_t)(end - name));
+    uint32_t line = fn_line_before(file_path(placing, future->file), text_str(&text), future->line,
+                                   placing->owner->built_ns);
+    if (line)
+        future->line = line;
+    text_deinit(&text);
+}
+
 void awaits_compile(struct awaits *owner, const struct dwarf_die *body, struct plan_future *future)
 {
     struct plan_builder *builder = owner->layout->builder;
@@ -361,6 +383,7 @@ void awaits_compile(struct awaits *owner, const struct dwarf_die *body, struct p
         }
     }
     find_head(&placing, future);
+    find_fn(&placing, future);
     /* An attribute's extent, not the body's. */
     if (placing.last_line <= future->line)
         placing.last_line = 0;

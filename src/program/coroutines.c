@@ -112,6 +112,8 @@ void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
             all[nr++] = all[i];
         else
             all[nr - 1].nr_copies++;
+        if (all[i].env->fn_line)
+            all[nr - 1].fn_line = all[i].env->fn_line;
         const struct index_env *chosen = all[nr - 1].env;
         *map_put(&coroutines->by_die, all[i].env->die, NULL) = (uint32_t)nr;
         if (chosen != all[i].env && !chosen->is_declaration)
@@ -285,6 +287,9 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
     if (type && type->kind != PLAN_TYPE_COROUTINE)
         future.type.v = 0; /* an env without states: corrupt */
     awaits_compile(&compiling->awaits, has_body ? &body : NULL, &future);
+    /* DWARF has the line of the body's brace; a long signature begins before. */
+    if (coroutine->fn_line && coroutine->fn_line < future.line)
+        future.line = coroutine->fn_line;
     plan_builder_add(builder, PLAN_FUTURES, &future);
 }
 

@@ -10,8 +10,9 @@
 struct coroutine {
     const struct index_env *env; /* the chosen copy; a declaration where there is nothing better */
     uint32_t nr_copies;
-    uint32_t line;  /* of the `fn` or `async` */
-    uint64_t shape; /* hash of the states' lines and members */
+    uint32_t line;    /* of the body's beginning */
+    uint32_t fn_line; /* of the `fn`; 0: unknown */
+    uint64_t shape;   /* hash of the states' lines and members */
 };
 
 struct coroutines {

@@ -148,17 +148,50 @@ static void merge(struct program_index *index, struct index_part *parts, unsigne
     sort_items(&index->constructors);
 }
 
-/* Where no function below an {impl#N} has a symbol, one that returns a coroutine below it may. */
+/* Is the function the async fn of the coroutine, and not one that passes another's future on? */
+static bool is_own_constructor(const struct program_index *index, const struct index_env *env,
+                               const struct index_item *function)
+{
+    if (!env || !env->scope.v || !str_starts_with(env->name, "{async_fn"))
+        return false;
+    const char *name = index->scopes[env->scope.v - 1].name;
+    size_t length = strlen(name);
+    return strncmp(function->name, name, length) == 0 &&
+           (!function->name[length] || function->name[length] == '<');
+}
+
+static const struct index_env *env_of(const struct program_index *index, die_ref die)
+{
+    struct index_env key = {.die = die};
+    return index->nr_envs ? bsearch(&key, index->envs, index->nr_envs, sizeof(key), env_order)
+                          : NULL;
+}
+
+/* Keeps the constructors that are async fns; the line of each goes to its coroutine. */
+static void keep_own_constructors(struct program_index *index)
+{
+    size_t nr = 0;
+    for (size_t i = 0; i < index->constructors.nr; i++) {
+        const struct index_item *function = &index->constructors.rows[i];
+        struct index_env *env = (struct index_env *)env_of(index, function->die);
+        if (!is_own_constructor(index, env, function))
+            continue;
+        env->fn_line = function->line;
+        index->constructors.rows[nr++] = *function;
+    }
+    index->constructors.nr = nr;
+}
+
+/* Where no function below an {impl#N} has a symbol, an async fn that DWARF only declares may. */
 static void apply_constructors(struct program_index *index)
 {
     for (size_t i = 0; i < index->constructors.nr; i++) {
-        struct index_env key = {.die = index->constructors.rows[i].die};
-        const struct index_env *env =
-            bsearch(&key, index->envs, index->nr_envs, sizeof(key), env_order);
+        const struct index_env *env = env_of(index, index->constructors.rows[i].die);
         uint32_t depth = 0;
         for (scope_id at = env ? env->scope : (scope_id){0}; at.v; depth++) {
             struct index_scope *scope = &index->scopes[at.v - 1];
-            if (str_starts_with(scope->name, "{impl#") && !scope->impl_symbol) {
+            if (str_starts_with(scope->name, "{impl#") && !scope->impl_symbol &&
+                index->constructors.rows[i].symbol) {
                 scope->impl_symbol = index->constructors.rows[i].symbol;
                 scope->impl_depth = depth;
             }
@@ -208,6 +241,7 @@ void index_build(struct program_index *index, struct dwarf *dwarf)
     count_units(index, &build);
     merge(index, build.parts, nr_parts);
     place_scopes(&build, nr_parts);
+    keep_own_constructors(index);
     apply_constructors(index);
     for (unsigned i = 0; i < nr_parts; i++) {
         arena_take(&dwarf->arena, &build.parts[i].arena);

@@ -36,6 +36,7 @@ struct index_env {
     const char *name; /* {async_fn_env#0}<u32> */
     uint64_t size_bytes;
     uint64_t path_hash; /* scope path and name */
+    uint32_t fn_line;   /* of the `fn`, where its DIE was met; 0: unknown */
     bool is_declaration;
 };
 
@@ -53,6 +54,7 @@ struct index_item {
     const char *name;
     const char *symbol;
     uint64_t addr;
+    uint32_t line; /* of a constructor */
 };
 
 struct index_items {
@@ -71,7 +73,7 @@ struct program_index {
     struct index_items task_polls;   /* tokio::runtime::task::raw::poll<T, S> */
     struct index_items task_cells;   /* struct tokio::runtime::task::core::Cell<T, S> */
     struct index_items dyn_vtables;  /* <X as Trait>::{vtable} */
-    struct index_items constructors; /* coroutines that a declared method returns, its symbol */
+    struct index_items constructors; /* async fns: name, symbol and line, die of the coroutine */
     uint64_t nr_dies, nr_rust_types; /* complete structures in Rust units, std's left out */
     uint32_t nr_units, nr_unreadable_units, nr_rust_units;
 };

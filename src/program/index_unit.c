@@ -36,7 +36,11 @@ static void add_item(struct index_items *items, const struct dwarf_die *die, con
 {
     items->rows = array_reserve(items->rows, &items->capacity, items->nr + 1, sizeof(*items->rows));
     items->rows[items->nr++] = (struct index_item){
-        die_ref_of(die), name, dwarf_attr_string(die, DW_AT_linkage_name), addr};
+        .die = die_ref_of(die),
+        .name = name,
+        .symbol = dwarf_attr_string(die, DW_AT_linkage_name),
+        .addr = addr,
+    };
 }
 
 /* Does the path of `scope` end in tokio::runtime::task::LAST? */
@@ -139,22 +143,6 @@ static void note_impl_symbol(struct index_part *part, const struct dwarf_die *di
     }
 }
 
-static void see_function(struct index_part *part, const struct dwarf_die *die, uint32_t scope)
-{
-    const char *name = dwarf_attr_string(die, DW_AT_name);
-    if (!name)
-        return;
-    note_impl_symbol(part, die, scope);
-    if (name[0] == '{' && is_coroutine_name(name)) {
-        see_body(part, die, scope, name);
-    } else if (name[0] == 'p' && str_starts_with(name, "poll<") &&
-               in_tokio_task(part, scope, "raw")) {
-        uint64_t low = dwarf_attr_number(die, DW_AT_low_pc, 0);
-        if (low)
-            add_item(&part->task_polls, die, name, low);
-    }
-}
-
 /* Moves to the type of a wrapper's only member; its name, or NULL in another unit. */
 static const char *inner_of_wrapper(struct dwarf_die *type)
 {
@@ -176,10 +164,10 @@ static const char *inner_of_wrapper(struct dwarf_die *type)
 }
 
 /*
- * A method, declared inside its type, that returns a coroutine: an async fn.  Its symbol tells the
- * source form of the {impl#N} that the coroutine's own path has.
+ * A function that returns a coroutine of this unit: perhaps the async fn itself, whose symbol tells
+ * the source form of an {impl#N} on the coroutine's path, and whose line is that of its `fn`.
  */
-static void see_method(struct index_part *part, const struct dwarf_die *die)
+static void see_constructor(struct index_part *part, const struct dwarf_die *die)
 {
     struct dwarf_die type;
     uint64_t after;
@@ -193,10 +181,30 @@ static void see_method(struct index_part *part, const struct dwarf_die *die)
     const char *name = dwarf_attr_string(&type, DW_AT_name);
     if (name && str_starts_with(name, "GenFuture<")) /* before Rust 1.67 */
         name = inner_of_wrapper(&type);
-    const char *symbol = dwarf_attr_string(die, DW_AT_linkage_name);
-    if (name && symbol && name[0] == '{' && is_coroutine_name(name)) {
-        add_item(&part->constructors, &type, name, 0);
-        part->constructors.rows[part->constructors.nr - 1].symbol = symbol;
+    const char *own = dwarf_attr_string(die, DW_AT_name);
+    if (!name || !own || name[0] != '{' || !is_coroutine_name(name))
+        return;
+    add_item(&part->constructors, &type, own, 0);
+    struct index_item *item = &part->constructors.rows[part->constructors.nr - 1];
+    item->symbol = dwarf_attr_string(die, DW_AT_linkage_name);
+    item->line = (uint32_t)dwarf_attr_number(die, DW_AT_decl_line, 0);
+}
+
+static void see_function(struct index_part *part, const struct dwarf_die *die, uint32_t scope)
+{
+    const char *name = dwarf_attr_string(die, DW_AT_name);
+    if (!name)
+        return;
+    note_impl_symbol(part, die, scope);
+    if (name[0] == '{' && is_coroutine_name(name)) {
+        see_body(part, die, scope, name);
+    } else if (name[0] == 'p' && str_starts_with(name, "poll<") &&
+               in_tokio_task(part, scope, "raw")) {
+        uint64_t low = dwarf_attr_number(die, DW_AT_low_pc, 0);
+        if (low)
+            add_item(&part->task_polls, die, name, low);
+    } else if (name[0] != '{') {
+        see_constructor(part, die);
     }
 }
 
@@ -225,7 +233,7 @@ static void see_variable(struct index_part *part, const struct dwarf_die *die)
 static void see_die(struct index_part *part, const struct dwarf_die *die, uint32_t scope)
 {
     if (scope == SCOPE_OF_TYPE && die->abbrev->tag == DW_TAG_subprogram && !part->wanted)
-        see_method(part, die);
+        see_constructor(part, die);
     if (scope & SCOPE_OPAQUE)
         return;
     switch (die->abbrev->tag) {

@@ -347,3 +347,31 @@ size_t macro_calls(const char *path, const char *name, uint32_t first, uint32_t 
     file_close(&file);
     return is_plain && calls.nr_asyncs == 1 && !calls.is_nested ? calls.nr : 0;
 }
+
+uint32_t fn_line_before(const char *path, const char *name, uint32_t line, int64_t built_ns)
+{
+    enum { MAX_SIGNATURE_LINES = 64 };
+    struct file file;
+    struct lexer lexer;
+    uint32_t found = 0;
+    bool after_fn = false;
+    size_t length = strlen(name);
+    if (!open_source(path, built_ns, &file, &lexer))
+        return 0;
+    while (lexer.at < lexer.end && lexer.line <= line) {
+        const char *word;
+        uint32_t at = lexer.line;
+        if (skip_no_code(&lexer))
+            continue;
+        if (!is_word(*lexer.at)) {
+            step(&lexer);
+            continue;
+        }
+        size_t taken = take_word(&lexer, &word);
+        if (after_fn && taken == length && memcmp(word, name, length) == 0)
+            found = at;
+        after_fn = taken == 2 && memcmp(word, "fn", 2) == 0;
+    }
+    file_close(&file);
+    return found && line - found <= MAX_SIGNATURE_LINES ? found : 0;
+}

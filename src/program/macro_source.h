@@ -24,6 +24,12 @@ enum macro_answer macro_name_at(const char *path, uint32_t line, int64_t built_n
                                 struct text *name);
 
 /*
+ * The line of "fn NAME" for a body that begins at `line`: the same one, or up to 64 lines before,
+ * where the signature is long.  0: not found.
+ */
+uint32_t fn_line_before(const char *path, const char *name, uint32_t line, int64_t built_ns);
+
+/*
  * The lines first..last of the file, those of one async function, on which "name!" is called, at
  * most `max`; returns how many.  0 where the text does not prove that these are the function's
  * calls in the order of its awaits: calls inside calls, inner async blocks, macros that call it.

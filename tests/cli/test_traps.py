@@ -191,6 +191,22 @@ class NoFutures(unittest.TestCase):
 class Variables(Traps):
     """Which variables have a slot."""
 
+    def named_like(self, beginning):
+        found = [future for future in report()["futures"] if future["name"].startswith(beginning)]
+        self.assertEqual(len(found), 1, beginning)
+        return found[0]
+
+    def test_function_item_has_no_bytes(self):
+        state = self.state_at(self.named_like("traps::slots::function_item<"), "function_item")
+        sizes = {slot["name"]: slot["size_bytes"] for slot in state["slots"]}
+        self.assertEqual(sizes, {"f": 0, "n": 1})
+
+    def test_local_at_the_place_of_an_empty_argument(self):
+        state = self.state_at(self.named_like("traps::slots::empty_argument<"), "empty_argument")
+        sizes = {slot["name"]: slot["size_bytes"] for slot in state["slots"]}
+        self.assertEqual(sizes["g"], 1)
+        self.assertEqual(state["hidden_slots"], 0)
+
     def test_shadowed_local_is_hidden(self):
         future = self.future("traps::slots::shadowed")
         self.assert_place(future, "shadowed")

@@ -259,7 +259,7 @@ class Comparison:
         """Every slot must be reported; of several with one name DWARF knows one, the others are hidden."""
         groups = defaultdict(list)
         for entry in must:
-            at = entry.offset if entry.name == rustc_listing.UNNAMED else None  # these are never merged
+            at = (entry.offset, entry.size) if entry.name == rustc_listing.UNNAMED else None  # never merged
             groups[entry.kind, entry.name, at].append(entry)
         hidden = 0
         for (_, name, _), group in groups.items():

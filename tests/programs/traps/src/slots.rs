@@ -169,7 +169,43 @@ pub async fn wide_discriminant() {
     black_box(&kept);
 }
 
+async fn step(n: u8) -> u8 {
+    nap().await;
+    n + 1
+}
+
+// truth: `f` is a function item and has no bytes, though DWARF describes it as a pointer of 8 bytes.
+// @fn:function_item
+pub async fn function_item<F, R>(f: F, n: u8) -> u8
+where
+    F: Fn(u8) -> R,
+    R: std::future::Future<Output = u8>,
+{
+    nap().await; // @await:function_item
+    f(n).await
+}
+
+// truth: the argument `g` has no bytes; the local `g`, an Option of it, has one byte and may lie at its place.
+// @fn:empty_argument
+pub async fn empty_argument<F: Fn() -> u8>(a: u64, g: F, s: u64) -> u8 {
+    let mut g = Some(g);
+    let mut n = 0;
+    for round in 0..4 {
+        nap().await; // @await:empty_argument
+        if round as u64 > a {
+            if let Some(g) = g.take() {
+                n += g();
+            }
+        }
+        nap().await;
+        n += black_box(s) as u8;
+    }
+    n
+}
+
 pub async fn run() {
+    briefly(async { black_box(function_item(step, black_box(1)).await) }).await;
+    briefly(async { black_box(empty_argument(black_box(1), || 3, black_box(2)).await) }).await;
     briefly(shadowed()).await;
     briefly(shadowed_thrice()).await;
     briefly(doubled(String::from("name"), 3)).await;
