@@ -302,6 +302,17 @@ static void emit_path(struct rewrite *rewrite, const struct name_path *path)
     emit_steps(rewrite, path, behind, true);
 }
 
+/* "(u8)", which DWARF writes for the tuple (u8,); not the parameters of a fn, not "(dyn T)". */
+static bool is_one_tuple(const char *raw, size_t length, size_t at)
+{
+    if (raw[at] != '(' || (at && (name_is_word_char(raw[at - 1]) || raw[at - 1] == '\"')))
+        return false;
+    size_t group = group_length(raw + at, length - at);
+    return group > 2 && raw[at + group - 1] == ')' &&
+           name_argument_length(raw + at + 1, group - 2) == group - 2 &&
+           strncmp(raw + at + 1, "dyn ", 4) != 0;
+}
+
 static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length)
 {
     if (rewrite->nesting >= NAME_MAX_NESTING) {
@@ -320,6 +331,12 @@ static void rewrite_text(struct rewrite *rewrite, const char *raw, size_t length
         if (used && path.nr) {
             emit_path(rewrite, &path);
             at += used;
+        } else if (is_one_tuple(raw, length, at)) {
+            size_t group = group_length(raw + at, length - at);
+            text_append_char(rewrite->out, '(');
+            rewrite_text(rewrite, raw + at + 1, group - 2);
+            text_append_str(rewrite->out, ",)");
+            at += group;
         } else if (raw[at] == '=' && at && raw[at - 1] != ' ') {
             text_append_str(rewrite->out, " = "); /* Output=T */
             at++;

@@ -342,7 +342,10 @@ class Output(Case):
 
     def on_terminal(self, variables):
         """What `types` writes to a terminal."""
-        master, slave = os.openpty()
+        try:
+            master, slave = os.openpty()
+        except OSError:
+            self.skipTest("no pseudo terminals here")
         done = self.run_it("types", PROGRAM, stdout=slave, env=self.environment | variables)
         self.assertEqual(done.returncode, 0)
         os.close(slave)
