@@ -148,11 +148,11 @@ static void merge(struct program_index *index, struct index_part *parts, unsigne
     sort_items(&index->constructors);
 }
 
-/* Is the function the async fn of the coroutine, and not one that passes another's future on? */
+/* Is the function the one that the coroutine is written in, and not one that passes it on? */
 static bool is_own_constructor(const struct program_index *index, const struct index_env *env,
                                const struct index_item *function)
 {
-    if (!env || !env->scope.v || !str_starts_with(env->name, "{async_fn"))
+    if (!env || !env->scope.v)
         return false;
     const char *name = index->scopes[env->scope.v - 1].name;
     size_t length = strlen(name);
@@ -167,7 +167,7 @@ static const struct index_env *env_of(const struct program_index *index, die_ref
                           : NULL;
 }
 
-/* Keeps the constructors that are async fns; the line of each goes to its coroutine. */
+/* Keeps these; the line of an async fn goes to its coroutine. */
 static void keep_own_constructors(struct program_index *index)
 {
     size_t nr = 0;
@@ -176,7 +176,8 @@ static void keep_own_constructors(struct program_index *index)
         struct index_env *env = (struct index_env *)env_of(index, function->die);
         if (!is_own_constructor(index, env, function))
             continue;
-        env->fn_line = function->line;
+        if (str_starts_with(env->name, "{async_fn"))
+            env->fn_line = function->line;
         index->constructors.rows[nr++] = *function;
     }
     index->constructors.nr = nr;
