@@ -4,6 +4,7 @@
 #include <dwarf.h>
 #include <stdlib.h>
 
+#include "base/parallel.h"
 #include "program/awaits.h"
 #include "program/demangle.h"
 
@@ -72,6 +73,24 @@ static void read_shape(const struct layout *layout, struct coroutine *coroutine)
     }
 }
 
+enum { SHAPES_AT_ONCE = 64 };
+
+struct shapes {
+    const struct layout *layout;
+    struct coroutine *rows;
+    size_t nr;
+};
+
+/* One block of rows; reading DIEs of loaded units needs no lock. */
+static void read_shapes(void *context, unsigned worker, size_t item)
+{
+    const struct shapes *shapes = context;
+    (void)worker;
+    for (size_t i = item * SHAPES_AT_ONCE; i < shapes->nr && i < (item + 1) * SHAPES_AT_ONCE; i++)
+        if (!shapes->rows[i].env->is_declaration)
+            read_shape(shapes->layout, &shapes->rows[i]);
+}
+
 static int coroutine_order(const void *a, const void *b)
 {
     const struct coroutine *x = a, *y = b;
@@ -98,12 +117,10 @@ void coroutines_choose(struct coroutines *coroutines, struct layout *layout)
 {
     const struct program_index *index = layout->index;
     struct coroutine *all = memory_alloc(index->nr_envs * sizeof(*all));
-    for (size_t i = 0; i < index->nr_envs; i++) {
-        const struct index_env *env = &index->envs[i];
-        all[i] = (struct coroutine){.env = env, .nr_copies = 1};
-        if (!env->is_declaration)
-            read_shape(layout, &all[i]);
-    }
+    for (size_t i = 0; i < index->nr_envs; i++)
+        all[i] = (struct coroutine){.env = &index->envs[i], .nr_copies = 1};
+    struct shapes shapes = {layout, all, index->nr_envs};
+    parallel_for((index->nr_envs + SHAPES_AT_ONCE - 1) / SHAPES_AT_ONCE, read_shapes, &shapes);
     if (index->nr_envs)
         qsort(all, index->nr_envs, sizeof(*all), coroutine_order);
     size_t nr = 0;

@@ -263,7 +263,7 @@ struct dwarf_value dwarf_form_read(const struct dwarf_unit *unit,
                                    const struct dwarf_attr_spec *spec, struct cursor *c)
 {
     struct dwarf_value value = {.class = DWARF_NONE, .form = spec->form};
-    int bytes = dwarf_form_bytes(unit, spec->form);
+    int bytes = spec->bytes;
     if (spec->form == DW_FORM_flag_present) {
         set_number(&value, DWARF_CONSTANT, 1);
     } else if (spec->form == DW_FORM_implicit_const) {

@@ -70,7 +70,11 @@ static void read_table_5(struct line_files *files, struct cursor *c, const struc
     uint8_t nr_formats = cursor_u8(c);
     for (unsigned i = 0; i < nr_formats; i++) {
         uint64_t content = cursor_uleb(c), form = cursor_uleb(c);
-        formats[i] = (struct dwarf_attr_spec){.name = (uint16_t)content, .form = (uint16_t)form};
+        formats[i] = (struct dwarf_attr_spec){
+            .name = (uint16_t)content,
+            .form = (uint16_t)form,
+            .bytes = (int16_t)dwarf_form_bytes(unit, (uint16_t)form),
+        };
     }
     uint64_t nr = cursor_uleb(c);
     if (nr > cursor_left(c)) /* each entry takes a byte at least */
