@@ -65,6 +65,7 @@ def commands(binary, cache, walk):
         "cold json": ([ASYNCMEM, "types", "--json", "--no-cache", binary], here),
         "cold text": ([ASYNCMEM, "types", binary], here),
         "cached text": ([ASYNCMEM, "types", binary], here),
+        "first json": ([ASYNCMEM, "types", "--json", binary], here),  # from the plan; keeps the answer
         "cached json": ([ASYNCMEM, "types", "--json", binary], here),
     }
     if walk:
@@ -150,9 +151,11 @@ def add_own_rows(table, times, info_mb, debug_bytes, judge_memory):
                 detail=f"default text; best rounds {times['cold text'].min_s / cached.min_s:.1f}x")
     table.add("  cold", seconds(times["cold text"].median_s), spread(times["cold text"].wall_s))
     table.add("  cached", seconds(cached.median_s), spread(cached.wall_s))
-    table.add("  cached, --json", seconds(times["cached json"].median_s),
-              f"{spread(times['cached json'].wall_s)}; cold / cached "
-              f"{cold.median_s / times['cached json'].median_s:.1f}x")
+    for label, name in (("  cached plan, first --json", "first json"),
+                        ("  cached, --json again", "cached json")):
+        table.add(label, seconds(times[name].median_s),
+                  f"{spread(times[name].wall_s)}; cold / this "
+                  f"{cold.median_s / times[name].median_s:.1f}x")
 
 
 def add_peer_rows(table, times, binary):

@@ -169,6 +169,18 @@ static bool join_symbol(const struct name_path *path, unsigned behind, const cha
 }
 
 /*
+ * A word right before that of the fn is a module, a fn or a trait, and only traits are written in
+ * CamelCase (the compiler warns of others); what a type's impl has stands below {impl#N}.
+ */
+static bool is_default_method(const struct name_path *path)
+{
+    unsigned method = name_last_word(path);
+    const struct name_step *trait = method > 1 ? &path->steps[method - 1] : NULL;
+    return trait && trait->length && name_step_kind(trait) == STEP_WORD && *trait->word >= 'A' &&
+           *trait->word <= 'Z' && name_late_arguments(path, 0);
+}
+
+/*
  * The default method of a trait: DWARF has a::Trait::method::{async_fn_env#0}<Self, ...>, the
  * source would say <Self as a::Trait>::method.
  */
@@ -204,8 +216,7 @@ void names_future(const struct names *names, const struct plan_future *future,
     unsigned behind = used == strlen(dwarf) ? last_impl(&path) : 0;
     struct text raw;
     text_init(&raw);
-    bool is_default = future->is_default_method && used == strlen(dwarf) && path.nr > 2 &&
-                      name_last_word(&path) > 0 && name_late_arguments(&path, 0);
+    bool is_default = used == strlen(dwarf) && is_default_method(&path);
     if (is_default)
         join_self(&path, &raw);
     if (is_default)

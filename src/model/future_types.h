@@ -12,7 +12,8 @@ struct future_type {
     plan_future_id id;
     const struct plan_future *future;
     const struct plan_type *type; /* NULL: declared only, size unknown */
-    const char *name;             /* as the source writes it, arguments short */
+    const char *path;             /* qualified, as DWARF has it */
+    const char *name;             /* NULL until future_type_name is asked */
     const char *file;             /* NULL: unknown */
     uint32_t line;                /* 0: unknown */
     uint64_t size_bytes;
@@ -33,5 +34,8 @@ void future_types_deinit(struct future_types *types);
 
 /* The future that a type is, NULL for other types. */
 const struct future_type *future_types_find(const struct future_types *types, plan_type_id type);
+
+/* As the source writes it, arguments short; lives as long as the table.  One thread. */
+const char *future_type_name(const struct future_types *types, const struct future_type *type);
 
 const char *future_kind_name(const struct future_type *type);

@@ -95,7 +95,7 @@ struct plan_future {
     plan_str symbol;   /* of its poll function, demangled; "" where none was found */
     plan_type_id type; /* kind COROUTINE, or 0: declared only */
     uint16_t kind;     /* enum plan_future_kind */
-    uint16_t is_default_method; /* of a trait: its first argument is Self */
+    uint16_t reserved;
     plan_file_id file;          /* where it is written */
     uint32_t line;
     uint32_t first_await; /* id of the plan_await of its first variant; one for each variant */

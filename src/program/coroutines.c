@@ -261,20 +261,6 @@ static void set_code(struct compiling *compiling, const struct index_body *body,
     free(ranges.rows);
 }
 
-/* Is the first generic argument called Self? */
-static bool is_default_method(const struct dwarf *dwarf, die_ref env)
-{
-    struct dwarf_die die, child;
-    if (!dwarf_die_at(dwarf, env, &die))
-        return false;
-    for (bool more = dwarf_child(&die, &child); more; more = dwarf_sibling(&child, &child)) {
-        const char *name = dwarf_attr_string(&child, DW_AT_name);
-        if (dwarf_tag(&child) == DW_TAG_template_type_parameter)
-            return name && strcmp(name, "Self") == 0;
-    }
-    return false;
-}
-
 static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_one)
 {
     const struct coroutine *coroutine = &compiling->coroutines->rows[row];
@@ -288,7 +274,6 @@ static void compile_one(struct compiling *compiling, uint32_t row, bool is_only_
     struct plan_future future = {
         .path = plan_builder_string(builder, text_str(&path)),
         .kind = kind_of(env->name),
-        .is_default_method = is_default_method(layout->dwarf, env->die),
         .nr_copies = coroutine->nr_copies,
         .type = env->is_declaration ? (plan_type_id){0} : layout_compile(layout, env->die),
     };

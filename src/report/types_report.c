@@ -19,7 +19,7 @@ static bool is_selected(const struct types_report *report, const struct future_t
     struct text full;
     text_init(&full);
     names_future(&report->types->names, type->future, NAME_FULL, &full);
-    bool matches = contains(type->name, options->match) ||
+    bool matches = contains(future_type_name(report->types, type), options->match) ||
                    contains(text_str(&full), options->match) ||
                    contains(type->file, options->match);
     text_deinit(&full);
@@ -37,7 +37,7 @@ static int more_waste_first(const void *a, const void *b)
 static int by_name(const void *a, const void *b)
 {
     const struct future_layout *x = a, *y = b;
-    int order = strcmp(x->future->name, y->future->name);
+    int order = strcmp(x->future->name, y->future->name); /* made before the sort */
     return order ? order : x->future < y->future ? -1 : x->future > y->future;
 }
 
@@ -90,8 +90,11 @@ void types_report_init(struct types_report *report, const char *binary,
         for (size_t i = 0; i < report->nr_sized; i++)
             types_report_layout(report, i);
         qsort(report->layouts, report->nr_sized, sizeof(*report->layouts), more_waste_first);
-    } else if (options->sort == TYPES_SORT_NAME && report->nr_sized)
+    } else if (options->sort == TYPES_SORT_NAME && report->nr_sized) {
+        for (size_t i = 0; i < report->nr_layouts; i++)
+            future_type_name(types, report->layouts[i].future);
         qsort(report->layouts, report->nr_sized, sizeof(*report->layouts), by_name);
+    }
 }
 
 const struct future_layout *types_report_layout(const struct types_report *report, size_t row)
@@ -114,7 +117,7 @@ void types_report_future_name(const struct types_report *report, const struct fu
     if (report->options->full_names)
         names_future(&report->types->names, future->future, NAME_FULL, out);
     else
-        text_append_str(out, future->name);
+        text_append_str(out, future_type_name(report->types, future));
 }
 
 void types_report_type_name(const struct types_report *report, plan_type_id type,

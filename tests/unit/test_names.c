@@ -199,6 +199,11 @@ static void symbols_that_do_not_fit(void **state)
                   "demo::{impl#0}::call");
     expect_future("demo::{impl#0}::call::{async_fn_env#0}", "", "demo::{impl#0}::call",
                   "demo::{impl#0}::call");
+    /* The default method of a trait: Self is its first argument. */
+    expect_future("demo::Job::run::{async_fn_env#0}<demo::A, alloc::vec::Vec<u8>>", "",
+                  "<A as Job>::run<Vec<u8>>", "<demo::A as demo::Job>::run<alloc::vec::Vec<u8>>");
+    expect_future("demo::job::run::{async_fn_env#0}<demo::A>", "", "demo::job::run<A>",
+                  "demo::job::run<demo::A>");
     expect_future("demo::plain::{async_fn_env#0}", "<what as Ever>::x::{{closure}}", "demo::plain",
                   "demo::plain");
 }
