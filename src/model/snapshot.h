@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The tasks of a process or core at one moment, as dense tables by id: what `snapshot` shows and
+ * what a snapshot file holds (docs/FORMAT.md).  The stage before: model/snapshot_build from plan
+ * and memory, or recording/snapshot_file.  The stages after: analysis/, report/.
+ *
+ * Rows are fixed, little-endian and refer to each other by id: position + 1, 0 meaning none.
+ * snapshot_check makes sure that every id, span, enum and string is in bounds, so that the
+ * stages after need no checks.  Names are as the source writes them; no content of the target's
+ * memory is kept.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    uint32_t v; /* offset in the strings; 0 is "", meaning unknown or none */
+} snapshot_str;
+
+enum snapshot_detail { /* as enum plan_detail */
+                       SNAPSHOT_DETAIL_NONE,
+                       SNAPSHOT_DETAIL_NAMES,
+                       SNAPSHOT_DETAIL_FULL,
+                       NR_SNAPSHOT_DETAILS,
+};
+
+enum task_kind {
+    TASK_KIND_UNKNOWN,
+    TASK_KIND_ASYNC,
+    TASK_KIND_ROOT, /* driven by block_on or LocalSet::run_until: no cell */
+    TASK_KIND_BLOCKING,
+    TASK_KIND_WORKER,
+    NR_TASK_KINDS,
+};
+
+enum task_scheduler {
+    TASK_SCHEDULER_UNKNOWN,
+    TASK_SCHEDULER_MULTI_THREAD,
+    TASK_SCHEDULER_CURRENT_THREAD,
+    TASK_SCHEDULER_LOCAL, /* a LocalSet */
+    TASK_SCHEDULER_BLOCKING,
+    NR_TASK_SCHEDULERS,
+};
+
+enum task_status {
+    TASK_RUNNING, /* being polled: its future is not read */
+    TASK_QUEUED,
+    TASK_SUSPENDED,
+    TASK_NEVER_POLLED,
+    TASK_FINISHED, /* the cell is still there */
+    TASK_CANCELLED,
+    NR_TASK_STATUSES,
+};
+
+enum finished_because {
+    FINISHED_UNKNOWN, /* and of tasks that are not finished */
+    FINISHED_UNREAD,  /* a JoinHandle (or JoinSet) that nobody has awaited keeps the output */
+    FINISHED_PINNED,  /* wakers or abort handles keep the cell */
+    NR_FINISHED_BECAUSE,
+};
+
+/* Exactly one. */
+struct snapshot_facts {
+    uint32_t pid;         /* 0: a core that does not say */
+    uint32_t is_core;     /* 0 or 1 */
+    snapshot_str program; /* its path */
+    uint32_t detail;      /* enum snapshot_detail, of the best image */
+    snapshot_str detail_reason;
+    uint32_t nr_threads;
+    int64_t taken_at_ns; /* since 1970; of a core: when the file was written */
+    uint64_t stop_ns;    /* how long the process stood still; 0 for a core */
+};
+
+/* A program or library with tasks. */
+struct snapshot_image {
+    snapshot_str path, build_id;
+    uint32_t detail; /* enum snapshot_detail */
+    snapshot_str detail_reason;
+};
+
+/* A tokio runtime, or a LocalSet, which owns tasks of its own. */
+struct snapshot_runtime {
+    uint64_t addr;             /* of its handle in the target */
+    snapshot_str name;         /* "tokio multi_thread", "tokio LocalSet" */
+    snapshot_str owned_reason; /* why owned_tasks is unknown, and what to do */
+    uint64_t owned_tasks;      /* the runtime's own count; ~0: unknown */
+    uint64_t found_tasks;      /* that it owns: of kind async, not finished */
+};
+
+/* What all tasks of one vtable have in common. */
+struct snapshot_kind {
+    uint32_t image;               /* id */
+    uint32_t kind;                /* enum task_kind */
+    uint32_t scheduler;           /* enum task_scheduler */
+    snapshot_str future;          /* "demo::handler"; "" unknown */
+    snapshot_str full;            /* the same with every path and argument */
+    snapshot_str reason;          /* why layout or name are unknown, and what to do */
+    uint32_t first_also, nr_also; /* other names that the compiler merged into this one */
+    uint64_t cell_bytes;          /* ~0: unknown; 0 for roots, which have none */
+    uint64_t future_bytes;        /* ~0: unknown */
+};
+
+struct snapshot_also {
+    snapshot_str future;
+};
+
+/* A future in one state: what a frame of an await tree shows.  Shared by many frames. */
+struct snapshot_state {
+    snapshot_str future;
+    snapshot_str full;      /* the same with every path and argument */
+    snapshot_str state;     /* "Suspend0"; "" for futures that are no state machines */
+    snapshot_str file;      /* of the await, or of the fn where it has not begun */
+    uint32_t line;          /* 0: unknown */
+    snapshot_str macro;     /* "select!"; "": not in a macro */
+    snapshot_str waits_for; /* in plain words where it is a leaf; "" else */
+    uint32_t first_slot, nr_slots;
+    uint64_t future_bytes; /* ~0: unknown */
+};
+
+struct snapshot_slot {
+    snapshot_str name, type;
+    uint64_t offset_bytes; /* in the future */
+    uint64_t inline_bytes;
+};
+
+struct snapshot_task {
+    uint64_t addr;                   /* of the cell; 0: none (a root) */
+    uint64_t runtime_task_id;        /* 0: none */
+    uint32_t runtime;                /* id; 0: unknown */
+    uint32_t kind;                   /* id */
+    uint32_t status;                 /* enum task_status */
+    uint32_t finished_because;       /* enum */
+    uint32_t nr_refs;                /* of the cell */
+    uint32_t first_frame, nr_frames; /* of its await tree, a parent before its children */
+    snapshot_str reason;             /* why there is no tree, or only a part of one */
+};
+
+/* One future of an await tree. */
+struct snapshot_frame {
+    uint32_t parent; /* in the task's own frames: position + 1; 0: the task's future itself */
+    uint32_t state;  /* id */
+};
+
+/* One sentence to the reader: what is missing and what to do. */
+struct snapshot_note {
+    snapshot_str text;
+};
+
+_Static_assert(sizeof(struct snapshot_facts) == 40, "a file format");
+_Static_assert(sizeof(struct snapshot_image) == 16, "a file format");
+_Static_assert(sizeof(struct snapshot_runtime) == 32, "a file format");
+_Static_assert(sizeof(struct snapshot_kind) == 48, "a file format");
+_Static_assert(sizeof(struct snapshot_state) == 48, "a file format");
+_Static_assert(sizeof(struct snapshot_slot) == 24, "a file format");
+_Static_assert(sizeof(struct snapshot_task) == 48, "a file format");
+
+enum snapshot_table_id {
+    SNAPSHOT_STRINGS, /* bytes; the first and the last are NUL */
+    SNAPSHOT_FACTS,
+    SNAPSHOT_IMAGES,
+    SNAPSHOT_RUNTIMES,
+    SNAPSHOT_KINDS,
+    SNAPSHOT_ALSO,
+    SNAPSHOT_STATES,
+    SNAPSHOT_SLOTS,
+    SNAPSHOT_TASKS,
+    SNAPSHOT_FRAMES,
+    SNAPSHOT_NOTES,
+    NR_SNAPSHOT_TABLES,
+};
+
+extern const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES];
+
+struct snapshot_table {
+    void *rows; /* free() */
+    size_t nr, capacity;
+};
+
+struct snapshot {
+    struct snapshot_table tables[NR_SNAPSHOT_TABLES];
+};
+
+void snapshot_init(struct snapshot *snapshot); /* with the empty string and one row of facts */
+void snapshot_deinit(struct snapshot *snapshot);
+
+/* Adds a row (copied); returns its id. */
+uint32_t snapshot_add(struct snapshot *snapshot, enum snapshot_table_id table, const void *row);
+/* Adds a string; equal ones are not looked for. */
+snapshot_str snapshot_add_string(struct snapshot *snapshot, const char *text);
+/* True when every reference is in bounds; else *problem is a short constant text. */
+bool snapshot_check(const struct snapshot *snapshot, const char **problem);
+
+static inline const char *snapshot_string(const struct snapshot *snapshot, snapshot_str str)
+{
+    return (const char *)snapshot->tables[SNAPSHOT_STRINGS].rows + str.v;
+}
+
+/* Typed rows: pointer to the first and their number. */
+#define SNAPSHOT_ROWS(name, table)                                                                 \
+    static inline struct snapshot_##name *snapshot_##name##s(const struct snapshot *snapshot,      \
+                                                             size_t *nr)                           \
+    {                                                                                              \
+        if (nr)                                                                                    \
+            *nr = snapshot->tables[table].nr;                                                      \
+        return snapshot->tables[table].rows;                                                       \
+    }
+SNAPSHOT_ROWS(image, SNAPSHOT_IMAGES)
+SNAPSHOT_ROWS(runtime, SNAPSHOT_RUNTIMES)
+SNAPSHOT_ROWS(kind, SNAPSHOT_KINDS)
+SNAPSHOT_ROWS(also, SNAPSHOT_ALSO)
+SNAPSHOT_ROWS(state, SNAPSHOT_STATES)
+SNAPSHOT_ROWS(slot, SNAPSHOT_SLOTS)
+SNAPSHOT_ROWS(task, SNAPSHOT_TASKS)
+SNAPSHOT_ROWS(frame, SNAPSHOT_FRAMES)
+SNAPSHOT_ROWS(note, SNAPSHOT_NOTES)
+#undef SNAPSHOT_ROWS
+
+static inline struct snapshot_facts *snapshot_facts(const struct snapshot *snapshot)
+{
+    return snapshot->tables[SNAPSHOT_FACTS].rows;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What a process or a core file holds: mappings, images, threads, memory; and the pause.  The
+ * stage before: a pid or a path.  The stages after: process/task_cells and process/task_futures,
+ * which read tasks through it.
+ *
+ * A live target is never written to.  target_stop seizes its threads by ptrace; whatever happens
+ * to asyncmem, even SIGKILL, the kernel detaches and the threads go on.  One thread uses a target;
+ * it must be the one that stopped it.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+struct mapping {
+    uint64_t start, end;
+    uint64_t offset;        /* in the file */
+    uint64_t device, inode; /* 0: no file; a core knows no device */
+    bool readable, writable, executable;
+    bool is_shared, is_deleted;
+    bool is_device;   /* a device's memory: not for reading */
+    const char *path; /* of the file without " (deleted)", "[stack]", "[heap]" or "" */
+};
+
+struct target_thread {
+    pid_t tid;
+    bool stopped;
+    /* while stopped, or as the core has them; 0: unknown */
+    uint64_t pc, stack_pointer, frame_pointer;
+    uint64_t thread_pointer; /* fs_base: on glibc in the thread's descriptor, above its stack */
+};
+
+/* A program or library that is mapped: an ELF file with code. */
+struct target_image {
+    const char *name; /* its path as the target sees it */
+    const char *path; /* that opens the very file that is mapped, also when it was deleted or is in
+                       * another mount namespace; NULL: none does (told in `problem`) */
+    const char *problem;
+    uint64_t bias;       /* what is added to the addresses in the file */
+    uint64_t start, end; /* from its first mapping to its last */
+    bool is_program;
+};
+
+struct target_range {
+    uint64_t addr;
+    size_t size_bytes;
+    void *buffer;
+};
+
+struct core_segment {
+    uint64_t addr, size_bytes;
+    const uint8_t *bytes; /* size_bytes of them */
+};
+
+struct target {
+    pid_t pid;        /* 0 for a core without a process id */
+    const char *name; /* of the program: its path, or the short name from the core */
+    struct arena arena;
+    struct mapping *mappings; /* by address */
+    size_t nr_mappings, mappings_capacity;
+    struct target_thread *threads; /* of a live target: while it is stopped */
+    size_t nr_threads, threads_capacity;
+    struct target_image *images; /* the program first */
+    size_t nr_images, images_capacity;
+    bool is_core;
+    uint64_t stop_began_ns; /* CLOCK_MONOTONIC; before the first thread was asked to stop */
+    /* a core: */
+    struct file *core;
+    struct core_segment *segments; /* by address */
+    size_t nr_segments;
+    uint64_t entry;      /* AT_ENTRY, 0: unknown */
+    int64_t taken_at_ns; /* of the core: when the file was written, since 1970 */
+    bool is_truncated;   /* the file is shorter than its headers say */
+};
+
+/*
+ * ERROR_TARGET: gone, a kernel thread, no permission (yama, another user: with the remedy),
+ * already traced (by whom), 32-bit, a zombie.  Reads mappings and images.
+ */
+MUST_CHECK bool target_open(struct target *target, pid_t pid, struct error *err);
+/*
+ * ERROR_INPUT: no core file, truncated headers, 32-bit, of another machine than x86-64, without
+ * memory.  `exe` (may be NULL) is the program where it is not where the core says.
+ */
+MUST_CHECK bool target_open_core(struct target *target, const char *path, const char *exe,
+                                 struct error *err);
+void target_close(struct target *target);
+
+/* Reads up to `size` bytes; how many could be read from `addr` on without a gap. */
+size_t target_read(const struct target *target, uint64_t addr, void *buffer, size_t size);
+/*
+ * Reads many ranges with few system calls; ranges that could not be read whole have `size_bytes`
+ * set to 0.
+ */
+void target_read_many(const struct target *target, struct target_range *ranges, size_t nr);
+
+/* Reads the mappings again (live: they change). */
+MUST_CHECK bool target_read_mappings(struct target *target, struct error *err);
+/* NULL: nothing is mapped there. */
+const struct mapping *target_mapping_at(const struct target *target, uint64_t addr);
+/* The image whose span holds `addr`, or NULL. */
+const struct target_image *target_image_at(const struct target *target, uint64_t addr);
+
+/*
+ * Stops all threads and reads their registers.  If they are not all stopped within `limit_ms`,
+ * all go on and the error says which did not and where it waits (ERROR_TARGET).  A core is always
+ * stopped.
+ */
+MUST_CHECK bool target_stop(struct target *target, unsigned limit_ms, struct error *err);
+/* Lets all threads go; how long the target stood still, in ns (0 for a core). */
+uint64_t target_resume(struct target *target);
