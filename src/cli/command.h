@@ -27,6 +27,7 @@ struct command {
 
 extern const struct command cmd_types;
 extern const struct command cmd_plan;
+extern const struct command cmd_report;
 
 /* All commands, ended by NULL. */
 extern const struct command *const commands[];

@@ -9,7 +9,7 @@
 
 #include "cli/progress.h"
 
-const struct command *const commands[] = {&cmd_types, &cmd_plan, NULL};
+const struct command *const commands[] = {&cmd_types, &cmd_plan, &cmd_report, NULL};
 
 int command_fail(const struct error *err)
 {
