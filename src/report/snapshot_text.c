@@ -400,6 +400,23 @@ static void put_groups(const struct snapshot_report *report, const struct displa
     free(rows);
 }
 
+/* Those that --group await cannot group. */
+static void put_at_no_await(const struct snapshot_report *report, const struct display *display)
+{
+    const struct snapshot_groups *groups = &report->groups;
+    size_t nr = groups->nr_tasks;
+    for (size_t i = 0; i < groups->by_await.nr; i++)
+        nr -= groups->by_await.rows[i].nr_tasks;
+    if (!nr || report->options->group != SNAPSHOT_GROUP_AWAIT)
+        return;
+    struct text line;
+    text_init(&line);
+    put_number(&line, nr, NUMBER_COLUMNS);
+    text_printf(&line, " task%s at no await, or at one that is not known", nr == 1 ? "" : "s");
+    snapshot_put_line(display, &line);
+    text_deinit(&line);
+}
+
 /* --- finished, and still there --------------------------------------------------------------- */
 
 static void append_because(const struct snapshot_report *report, const struct snapshot_group *group,
@@ -532,6 +549,8 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
 {
     const struct snapshot_groups *groups = &report->groups;
     struct left_out left_out = {0};
+    size_t nr_notes;
+    snapshot_notes(report->snapshot, &nr_notes);
     if (!groups->nr_tasks) {
         put_none(report, display);
         put_notes(report->snapshot, display);
@@ -540,6 +559,7 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
     if (report->options->task) {
         for (size_t i = 0; i < groups->nr_tasks; i++)
             snapshot_put_task(report, display, groups->tasks[i]);
+        fputs(nr_notes ? "\n" : "", display->out);
         put_notes(report->snapshot, display);
         return;
     }
@@ -549,6 +569,7 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
                : report->options->group == SNAPSHOT_GROUP_AWAIT ? &groups->by_await
                                                                 : &groups->by_both,
                &left_out);
+    put_at_no_await(report, display);
     put_finished(report, display, &left_out);
     put_futures(report, display);
     put_notes(report->snapshot, display);
