@@ -342,6 +342,7 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
         snapshot_put_line(display, &line);
         if (i == 0)
             display_bold(display, false);
+        text_deinit(&line);
     }
 }
 
