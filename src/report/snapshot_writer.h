@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Inside the text writer of `snapshot`: what its two files share. */
+/* Inside the text writer of `snapshot`: what its three files share. */
 #pragma once
 
 #include "report/snapshot_report.h"
@@ -15,3 +15,17 @@ void snapshot_append_kind(const struct snapshot *snapshot, const struct snapshot
 void snapshot_append_status(uint32_t status, struct text *out);
 /* Prints one line, cut to the columns. */
 void snapshot_put_line(const struct display *display, struct text *line);
+/* "1,204 tasks" */
+void snapshot_append_count(struct text *out, uint64_t count, const char *what);
+
+struct snapshot_left_out {
+    uint64_t groups, tasks;
+    uint32_t example; /* id of a task of the first group that is shown */
+};
+
+/* The table of groups that the options ask for; --group await tells the tasks that are at none. */
+void snapshot_put_groups(const struct snapshot_report *report, const struct display *display,
+                         struct snapshot_left_out *left_out);
+/* Finished tasks that are still there, and why. */
+void snapshot_put_finished(const struct snapshot_report *report, const struct display *display,
+                           struct snapshot_left_out *left_out);

@@ -76,10 +76,10 @@ static void one_screen(void **state)
            "\n"
            "Finished, and still there: 2 tasks\n"
            "      1         512  demo::job\n"
-           "                       its JoinHandle is kept but was not awaited: the output stays "
+           "       its JoinHandle is kept but was not awaited: the output stays "
            "until it is\n"
            "      1         512  demo::job\n"
-           "                       2 wakers or abort handles keep the cell\n"
+           "       2 wakers or abort handles keep the cell\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
            "Note: one thread was in a system call\n"
@@ -262,7 +262,7 @@ static void what_is_unknown(void **state)
                 "Note: no layouts: build with debug = 2\n"
                 "Why not more: no layouts: build with debug = 2\n");
     expect_line(snapshot, &all, "      2           ?  suspended ");
-    expect_line(snapshot, &all, "demo::job\n                       why is not known\n");
+    expect_line(snapshot, &all, "demo::job\n       why is not known\n");
     expect_line(snapshot, &all,
                 "6 futures, total 3,448 B, mean 1,724 B, largest 3,000 B; size unknown of 4\n");
 }
