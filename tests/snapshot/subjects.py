@@ -109,3 +109,18 @@ def dump_core(pid, folder):
     subprocess.run(["gcore", "-o", str(path), str(pid)], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, timeout=ASK_S)
     return path.with_name(f"core.{pid}")
+
+
+def comparable(document):
+    """A snapshot without what differs between two of the same moment: when, how, and the order of the rows."""
+    kept = {key: value for key, value in document.items()
+            if key not in ("pid", "program", "stop_ns", "taken_at", "taken_at_ns", "source", "core", "notes",
+                           "threads", "images", "tasks", "runtimes")}
+    of_runtime = {runtime["id"]: runtime.get("addr") for runtime in document["runtimes"]}
+    kept["runtimes"] = sorted(({key: value for key, value in runtime.items() if key != "id"}
+                               for runtime in document["runtimes"]), key=repr)
+    kept["tasks"] = sorted(({**{key: value for key, value in task.items() if key not in ("id", "image")},
+                             "runtime": of_runtime.get(task["runtime"])} for task in document["tasks"]), key=repr)
+    for table in ("by_type", "by_await"):
+        kept[table] = sorted(document[table], key=repr)
+    return kept
