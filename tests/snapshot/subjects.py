@@ -114,7 +114,7 @@ def dump_core(pid, folder):
 def comparable(document):
     """A snapshot without what differs between two of the same moment: when, how, and the order of the rows."""
     kept = {key: value for key, value in document.items()
-            if key not in ("pid", "program", "stop_ns", "taken_at", "taken_at_ns", "source", "core", "notes",
+            if key not in ("pid", "program", "stop_ns", "taken_at", "taken_at_ns", "is_core", "notes",
                            "threads", "images", "tasks", "runtimes")}
     of_runtime = {runtime["id"]: runtime.get("addr") for runtime in document["runtimes"]}
     kept["runtimes"] = sorted(({key: value for key, value in runtime.items() if key != "id"}

@@ -6,10 +6,10 @@
 //! to the copy; and an ended task, which is in no list, is the one whose id is there already. So a copy
 //! of an ended task is made only of those that stay to the end: of others the bytes alone could not tell.
 
-use crate::work::{Random, Seat};
+use crate::work::Random;
 use std::alloc::{alloc, Layout};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use tokio::task::JoinHandle;
 
 const CELL_ALIGNMENT: usize = 128;
@@ -129,10 +129,10 @@ impl Junk {
     }
 
     /// A copy of a live cell for the caller's own stack.
-    pub fn on_the_stack(&self, seat: &Arc<Seat>) -> OnTheStack {
+    pub fn on_the_stack(&self, cell: usize) -> OnTheStack {
         let mut copy = OnTheStack([0; 4096]);
-        if LEVEL.load(SeqCst) >= COPIES {
-            let bytes = read(seat.cell(), 512).expect("a live cell");
+        if LEVEL.load(SeqCst) >= COPIES && cell != 0 {
+            let bytes = read(cell, 512).expect("a live cell");
             for start in (0..4096).step_by(512) {
                 copy.0[start..start + 512].copy_from_slice(&bytes);
             }

@@ -211,7 +211,8 @@ fn main() {
         wait_until("a spinner is inside its poll", || SPINNING.load(SeqCst) == number + 1);
         settle(&handle, number + 1);
     }
-    let on_the_stack = junk.on_the_stack(&kept.suspended[0].1);
+    let on_the_stack =
+        junk.on_the_stack(kept.suspended.first().map_or(0, |(_, seat, _)| seat.cell()));
     announce(&truth(&kept, &junk, &handle));
     wait_for_line();
     black_box(&on_the_stack);
