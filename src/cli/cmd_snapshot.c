@@ -13,6 +13,7 @@
 #include "cli/snapshot_show.h"
 #include "model/snapshot_build.h"
 #include "model/snapshot_file.h"
+
 #include "program/tasks.h"
 
 enum {
@@ -274,5 +275,6 @@ const struct command cmd_snapshot = {
             "      --no-cache      neither use nor write the plan cache\n"
             "      --color WHEN    auto, always or never\n"
             "  -h, --help          print this\n",
+    .letters = ":ho:",
     .run = run,
 };

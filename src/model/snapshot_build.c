@@ -356,10 +356,12 @@ static void add_tasks(struct build *build)
     uint32_t *places = memory_alloc((futures->nr + 1) * sizeof(*places));
     struct forest forest;
     forest_init(&forest, futures, cells->nr);
+    size_t nr = 0;
     for (size_t i = 0; i < cells->nr; i++)
-        order[i] = &cells->rows[i];
-    qsort(order, cells->nr, sizeof(*order), task_order);
-    for (size_t i = 0; i < cells->nr; i++)
+        if (!cells->rows[i].is_copy)
+            order[nr++] = &cells->rows[i];
+    qsort(order, nr, sizeof(*order), task_order);
+    for (size_t i = 0; i < nr; i++)
         add_task(build, &forest, places, order[i]);
     forest_deinit(&forest);
     free(places);
@@ -381,7 +383,7 @@ static void add_runtimes(struct build *build)
     bool *has_tasks = memory_alloc(cells->nr_runtimes + 1);
     for (size_t i = 0; i < cells->nr; i++) {
         const struct task_cell *cell = &cells->rows[i];
-        if (!cell->runtime)
+        if (!cell->runtime || cell->is_copy)
             continue;
         has_tasks[cell->runtime - 1] = true;
         found[cell->runtime - 1] += !(cell->state & TOKIO_COMPLETE);

@@ -42,7 +42,7 @@ static uint32_t add_runtime(struct task_cells *cells, const struct task_cell *ce
 
 /* Where a runtime's list is, from the start of its Arc's block on. */
 struct owned_layout {
-    uint64_t count, head, lists;      /* offsets; ~0: not there */
+    uint64_t id, count, head, lists;  /* offsets; ~0: not there */
     uint64_t bytes;                   /* of the block */
     uint64_t shard_bytes, shard_head; /* where there are lists */
 };
@@ -60,8 +60,11 @@ static bool find_owned(const struct plan *plan, plan_type_id scheduler, struct o
     if (!tasks.v)
         return false;
     *layout = (struct owned_layout){
-        .count = none, .head = none, .lists = none, .bytes = block->size_bytes};
+        .id = none, .count = none, .head = none, .lists = none, .bytes = block->size_bytes};
     uint64_t base = data + owned;
+    const struct plan_member *id = process_plan_member(plan, tasks, "id");
+    if (id)
+        layout->id = base + id->offset_bytes;
     if (process_plan_find(plan, tasks, "count", &inner).v)
         layout->count = base + inner;
     plan_type_id lists = process_plan_find(plan, tasks, "lists", &inner);
@@ -159,9 +162,12 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
     if (!find_owned(cells->plans[row->plan].plan, scheduler, &layout))
         return;
     const uint8_t *block = reading_one(reading, row->addr, (uint32_t)layout.bytes);
-    row->owned_reason = block ? NULL : "the runtime's handle cannot be read";
+    row->owned_reason = NULL;
+    row->is_unreadable = !block;
     if (!block)
         return;
+    if (layout.id != ~(uint64_t)0)
+        row->id = cell_word(block, (uint32_t)layout.id);
     bool whole = false;
     if (layout.lists != ~(uint64_t)0)
         whole = walk_shards(cells, reading, runtime, &layout, block);

@@ -6,6 +6,7 @@
 
 #include "base/search.h"
 #include "base/text.h"
+#include "process/heap_chunks.h"
 
 /* tokio's repr(C) Header since 1.21; where debug info says otherwise, that counts. */
 enum { STATE_OFFSET = 0, VTABLE_OFFSET = 16, OWNER_ID_OFFSET = 24 };
@@ -253,7 +254,72 @@ void task_cells_read_from(struct task_cells *cells, struct reading *reading, siz
     free(requests);
 }
 
-/* --- copies ---------------------------------------------------------------------------------- */
+/* --- strays ---------------------------------------------------------------------------------- */
+
+/*
+ * The runtime that a cell points to has another id than the cell's owner, or has a whole list of
+ * its tasks in which this one, not finished, is missing; or it cannot be read though its layout is
+ * known: the cell is none.
+ */
+static bool is_stray(const struct task_cells *cells, const struct task_cell *cell)
+{
+    const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
+    uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
+    if (scheduler == PLAN_SCHEDULER_BLOCKING || scheduler == PLAN_SCHEDULER_UNKNOWN)
+        return false;
+    if (!cell->runtime)
+        return true; /* no runtime at such an address */
+    const struct task_runtime *runtime = &cells->runtimes[cell->runtime - 1];
+    if (runtime->is_unreadable ||
+        (runtime->id && runtime->id != cell_word(cell->bytes, layout->owner_id)))
+        return true;
+    return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE);
+}
+
+static void drop_strays(struct task_cells *cells)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < cells->nr; i++)
+        if (!is_stray(cells, &cells->rows[i]))
+            cells->rows[kept++] = cells->rows[i];
+    cells->nr = kept;
+}
+
+void task_cells_read(struct task_cells *cells, struct reading *reading)
+{
+    task_cells_read_from(cells, reading, 0);
+    owned_tasks_read(cells, reading);
+    drop_strays(cells);
+}
+
+/* --- copies of finished cells ------------------------------------------------------------------ */
+
+static int cell_order(const void *a, const void *b)
+{
+    const struct task_cell *const *x = a, *const *y = b;
+    return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
+}
+
+/* The target runs again: only of a cell that is as it was does the heap tell something now. */
+static bool is_unchanged(const struct task_cells *cells, const struct task_cell *cell)
+{
+    uint64_t state, addr = cell->addr + cells->kinds[cell->kind].layout.state;
+    return target_read(cells->target, addr, &state, sizeof(state)) == sizeof(state) &&
+           state == cell->state;
+}
+
+/* A cell is a block of its own; where a task that is in its runtime's list is none, the heap is
+ * not glibc's or could not be read, and tells nothing. */
+static void mark_copies(struct task_cells *cells, struct task_cell **order,
+                        const enum chunk_answer *answers)
+{
+    for (size_t i = 0; i < cells->nr; i++)
+        if (order[i]->is_listed && answers[i] == CHUNK_NONE && is_unchanged(cells, order[i]))
+            return;
+    for (size_t i = 0; i < cells->nr; i++)
+        order[i]->is_copy =
+            !order[i]->is_listed && answers[i] == CHUNK_NONE && is_unchanged(cells, order[i]);
+}
 
 /*
  * Two cells with one id: one is a copy of the other's bytes.  The runtime's list has the real one;
@@ -264,40 +330,45 @@ static unsigned trust(const struct task_cell *cell)
     return cell->is_listed * 4u + (cell->addr % 128 == 0) * 2u + (cell->addr % 16 == 0);
 }
 
-/* A task that is not finished and that its runtime's whole list does not have, is none. */
-static bool is_stray(const struct task_cells *cells, const struct task_cell *cell)
+static void mark_doubles(const struct task_cells *cells, struct task_cell **order)
 {
-    uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
-    return cell->runtime && cells->runtimes[cell->runtime - 1].is_list_whole && !cell->is_listed &&
-           !(cell->state & TOKIO_COMPLETE) && scheduler != PLAN_SCHEDULER_BLOCKING;
-}
-
-static void drop_copies(struct task_cells *cells)
-{
-    struct map by_id;
-    size_t kept = 0;
+    struct map by_id; /* -> position + 1 in order */
     map_init(&by_id);
     for (size_t i = 0; i < cells->nr; i++) {
-        bool is_new;
-        struct task_cell *cell = &cells->rows[i];
-        if (is_stray(cells, cell))
+        if (order[i]->is_copy)
             continue;
-        uint32_t image = cells->kinds[cell->kind].plan;
-        uint32_t *known = map_put(&by_id, hash_u64(cell->id, image), &is_new);
-        if (is_new) {
-            *known = (uint32_t)kept;
-            cells->rows[kept++] = *cell;
-        } else if (trust(cell) > trust(&cells->rows[*known])) {
-            cells->rows[*known] = *cell;
+        uint32_t *known =
+            map_put(&by_id, hash_u64(order[i]->id, cells->kinds[order[i]->kind].plan), NULL);
+        if (*known && trust(order[i]) <= trust(order[*known - 1])) {
+            order[i]->is_copy = true;
+            continue;
         }
+        if (*known)
+            order[*known - 1]->is_copy = true;
+        *known = (uint32_t)i + 1;
     }
-    cells->nr = kept;
     map_deinit(&by_id);
 }
 
-void task_cells_read(struct task_cells *cells, struct reading *reading)
+void task_cells_mark_copies(struct task_cells *cells)
 {
-    task_cells_read_from(cells, reading, 0);
-    owned_tasks_read(cells, reading);
-    drop_copies(cells);
+    struct task_cell **order = memory_alloc((cells->nr + 1) * sizeof(*order));
+    uint64_t *blocks = memory_alloc((cells->nr + 1) * sizeof(*blocks));
+    enum chunk_answer *answers = memory_alloc((cells->nr + 1) * sizeof(*answers));
+    bool has_unlisted = false;
+    for (size_t i = 0; i < cells->nr; i++) {
+        order[i] = &cells->rows[i];
+        has_unlisted |= !cells->rows[i].is_listed;
+    }
+    qsort(order, cells->nr, sizeof(*order), cell_order);
+    for (size_t i = 0; i < cells->nr; i++)
+        blocks[i] = order[i]->addr;
+    if (has_unlisted) {
+        heap_chunks_look_up(cells->target, blocks, cells->nr, answers);
+        mark_copies(cells, order, answers);
+    }
+    mark_doubles(cells, order);
+    free(order);
+    free(blocks);
+    free(answers);
 }

@@ -59,14 +59,17 @@ struct task_cell {
     uint64_t state, id;
     const uint8_t *bytes; /* layout.read_bytes of them */
     bool is_listed;       /* its runtime's list has it */
+    bool is_copy;         /* it turned out to be none */
 };
 
 struct task_runtime {
     uint64_t addr; /* of the Arc's block */
     uint32_t plan;
     uint8_t scheduler; /* enum plan_scheduler */
+    uint64_t id;       /* that its cells have as owner_id; 0: unknown */
     uint64_t owned;    /* its own count; ~0: unknown */
     const char *owned_reason;
+    bool is_unreadable; /* nothing is at its address */
     uint64_t nr_listed;
     bool is_list_whole; /* the list was walked to its end and agrees with the count */
 };
@@ -96,6 +99,9 @@ void task_cells_scan(struct task_cells *cells);
 /* Bytes that task_cells_read will read, roughly. */
 size_t task_cells_expected_bytes(const struct task_cells *cells);
 void task_cells_read(struct task_cells *cells, struct reading *reading);
+
+/* Afterwards, in the running target: finds copies of finished cells. */
+void task_cells_mark_copies(struct task_cells *cells);
 
 /* Inside this part: */
 void cell_scan(struct task_cells *cells);                                 /* cell_scan.c */

@@ -29,8 +29,8 @@ struct task_futures {
     size_t nr_items, items_capacity, nr_next, next_capacity;
     struct map seen;      /* hash of task, address and type */
     struct map dyn_types; /* vtable that debug info does not name -> type id, or 0 */
-    bool is_cut;      /* the walk took too long: trees are not whole */
-    bool *is_partial; /* by task: something could not be read */
+    bool is_cut;          /* the walk took too long: trees are not whole */
+    bool *is_partial;     /* by task: something could not be read */
 };
 
 void task_futures_init(struct task_futures *futures, const struct task_cells *cells);

@@ -42,6 +42,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
         return false;
     read_stopped(reader);
     reader->stop_ns = target_resume(target);
+    task_cells_mark_copies(&reader->cells);
     return true;
 }
 
