@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "base": set(),
     "plan": {"base"},
     "program": {"plan", "base"},
+    "process": {"plan", "recording", "base"},
     "model": {"program", "plan", "base"},
     "analysis": {"model", "program", "plan", "base"},
     "report": {"analysis", "model", "program", "plan", "base"},
