@@ -171,6 +171,9 @@ bool live_open(struct target *target, pid_t pid, struct error *err)
     struct text status;
     text_init(&status);
     bool ok = pid > 0 && proc_read(&status, "/proc/%d/status", (int)pid);
+    pid_t group = ok ? (pid_t)proc_status_number(text_str(&status), "Tgid") : pid;
+    if (group != pid)
+        ok = proc_read(&status, "/proc/%d/status", (int)group);
     if (!ok && pid > 0 && access("/proc/self/status", R_OK) != 0)
         error_set(err, ERROR_TARGET, "/proc is not mounted; `mount -t proc proc /proc`");
     else if (!ok)
