@@ -116,9 +116,11 @@ static bool add_program(struct core_reader *reader, struct error *err)
         return error_set(err, ERROR_INPUT,
                          "%s: is not a 64-bit x86-64 ELF program; give the program that ran",
                          reader->exe);
+    bool has_paths = false;
     for (size_t i = 0; i < target->nr_mappings; i++) {
         const struct mapping *m = &target->mappings[i];
         uint64_t bias;
+        has_paths |= *m->path != 0;
         if (!*m->path || !image_layout_bias(&layout, m, &bias) ||
             (target->entry && layout.entry + bias != target->entry) ||
             !is_bias_right(reader, m, &layout, bias))
@@ -133,6 +135,12 @@ static bool add_program(struct core_reader *reader, struct error *err)
         image->path = arena_strndup(&target->arena, reader->exe, strlen(reader->exe));
         return true;
     }
+    if (!has_paths)
+        return error_set(err, ERROR_INPUT,
+                         "%s: does not say which files were mapped%s, so that %s has no place in "
+                         "it; make a core by `gcore PID`",
+                         reader->path, target->is_truncated ? " (that is cut off)" : "",
+                         reader->exe);
     return error_set(err, ERROR_INPUT,
                      "%s: is not the program of %s: its entry point and segments fit no mapping; "
                      "give the file that ran",
