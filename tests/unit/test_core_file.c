@@ -104,7 +104,8 @@ static void put_thread(struct core_build *build, int tid, uint64_t salt)
     put_note(build, NT_PRSTATUS, &status, sizeof(status));
 }
 
-static void put_files(struct core_build *build, const char *path)
+/* The text is mapped from page `text_page` of the file on. */
+static void put_files(struct core_build *build, const char *path, uint64_t text_page)
 {
     struct bytes note = {0};
     put_uint(&note, 3, 8);
@@ -113,7 +114,7 @@ static void put_files(struct core_build *build, const char *path)
     for (unsigned i = 0; i < 3; i++) {
         put_uint(&note, base + starts[i], 8);
         put_uint(&note, base + starts[i] + PAGE, 8);
-        put_uint(&note, i, 8);
+        put_uint(&note, i == 1 ? text_page : i, 8);
     }
     for (unsigned i = 0; i < 3; i++)
         put_str(&note, path);
@@ -139,7 +140,7 @@ static void core_build_init(struct core_build *build, bool has_build_id)
     put_thread(build, 4712, 0);
     put_note(build, NT_PRPSINFO, &info, sizeof(info));
     put_note(build, NT_AUXV, auxv, sizeof(auxv));
-    put_files(build, build->program);
+    put_files(build, build->program, 1);
     put_thread(build, 4711, 1000);
 }
 
@@ -324,6 +325,40 @@ static void reads_what_has_no_load(void **state)
     assert_true(target_mapping_at(&target, base + 0x1000)->executable);
     assert_false(target_mapping_at(&target, base)->executable);
     target_close(&target);
+    open_core(&without, build.program, &target);
+    expect_content(&build, &target);
+    assert_true(target_mapping_at(&target, base + 0x1000)->executable);
+    assert_false(target_mapping_at(&target, base)->executable);
+    target_close(&target);
+    core_build_free(&build);
+}
+
+/* The text begins in the file's first page, which is so mapped twice; no rights are known. */
+static void tells_mappings_of_one_page_apart(void **state)
+{
+    (void)state;
+    struct core_build build;
+    struct target target;
+    struct error err;
+    core_build_init(&build, true);
+    size_t text = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr);
+    set_uint(&build.header, text + offsetof(Elf64_Phdr, p_offset), 0x800, 8);
+    set_uint(&build.header, text + offsetof(Elf64_Phdr, p_vaddr), 0x1800, 8);
+    set_uint(&build.header, text + offsetof(Elf64_Phdr, p_filesz), 0x800, 8);
+    set_uint(&build.header, text + offsetof(Elf64_Phdr, p_memsz), 0x800, 8);
+    assert_true(file_replace(build.program, build.header.data, build.header.nr, &err));
+    build.notes.nr = 0;
+    put_files(&build, build.program, 0);
+    memmove(build.loads, build.loads + 2, 3 * sizeof(*build.loads));
+    build.nr_loads = 3;
+    for (int i = 0; i < 2; i++) {
+        open_core(&build, i ? build.program : NULL, &target);
+        assert_int_equal(target.nr_images, 1);
+        assert_int_equal(target.images[0].bias, base);
+        assert_false(target_mapping_at(&target, base)->executable);
+        assert_true(target_mapping_at(&target, base + 0x1000)->executable);
+        target_close(&target);
+    }
     core_build_free(&build);
 }
 
@@ -717,6 +752,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_a_core),
         cmocka_unit_test(reads_what_has_no_load),
+        cmocka_unit_test(tells_mappings_of_one_page_apart),
         cmocka_unit_test(reads_more_headers_than_fit),
         cmocka_unit_test(takes_the_program_from_elsewhere),
         cmocka_unit_test(does_not_believe_another_file),

@@ -418,7 +418,8 @@ static pid_t start_copy(const char *path)
     return pid;
 }
 
-static void expect_program_opens(pid_t pid, bool is_deleted)
+/* `how` is the end of the path below /proc/PID, or the path. */
+static void expect_program_opens(pid_t pid, bool is_deleted, const char *how)
 {
     struct target target;
     struct stat mapped, opened;
@@ -430,6 +431,7 @@ static void expect_program_opens(pid_t pid, bool is_deleted)
     assert_true(target.images[0].is_program);
     assert_string_equal(target.images[0].name, copied);
     assert_non_null(target.images[0].path);
+    assert_true(str_ends_with(target.images[0].path, how));
     assert_int_equal(stat(target.images[0].path, &opened), 0);
     assert_int_equal(opened.st_ino, mapped.st_ino);
     assert_int_equal(opened.st_dev, mapped.st_dev);
@@ -442,12 +444,12 @@ static void opens_deleted_and_replaced_programs(void **state)
     (void)state;
     snprintf(copied, sizeof(copied), "/tmp/asyncmem-target-%d", (int)getpid());
     pid_t pid = start_copy(copied);
-    expect_program_opens(pid, false);
+    expect_program_opens(pid, false, copied);
     struct error err;
     assert_true(file_replace(copied, "other", 5, &err));
-    expect_program_opens(pid, true);
+    expect_program_opens(pid, true, "/exe");
     unlink(copied);
-    expect_program_opens(pid, true);
+    expect_program_opens(pid, true, "/exe");
     end_child(pid);
 }
 
@@ -473,7 +475,9 @@ static void opens_programs_in_containers(void **state)
     if (!shared->ready)
         skip(); /* not root */
     assert_int_not_equal(access(copied, F_OK), 0);
-    expect_program_opens((pid_t)shared->tid, false);
+    char how[128];
+    snprintf(how, sizeof(how), "/root%s", copied);
+    expect_program_opens((pid_t)shared->tid, false, how);
     kill((pid_t)shared->tid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
@@ -693,6 +697,15 @@ static void leaves_a_stopped_process_stopped(void **state)
     end_child(pid);
 }
 
+static void expect_untraced(pid_t pid, pid_t tid)
+{
+    struct text status;
+    text_init(&status);
+    assert_true(proc_read(&status, "/proc/%d/task/%d/status", (int)pid, (int)tid));
+    assert_int_equal(proc_status_number(text_str(&status), "TracerPid"), 0);
+    text_deinit(&status);
+}
+
 static void gives_up_on_a_thread_that_does_not_stop(void **state)
 {
     (void)state;
@@ -710,6 +723,7 @@ static void gives_up_on_a_thread_that_does_not_stop(void **state)
         clock_gettime(CLOCK_MONOTONIC, &to);
         assert_true((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 <
                     2000);
+        expect_untraced(pid, (pid_t)shared->tid); /* nothing is left of the request */
         char part[64];
         snprintf(part, sizeof(part), "thread %d did not stop within 50 ms (state D",
                  (int)shared->tid);
@@ -718,12 +732,7 @@ static void gives_up_on_a_thread_that_does_not_stop(void **state)
         assert_null(strchr(err.message, '\n'));
         expect_running(NR_WORKERS);
     }
-    /* Nothing is left of the request: it is not traced, and runs when its wait ends. */
-    struct text status;
-    text_init(&status);
-    assert_true(proc_read(&status, "/proc/%d/task/%d/status", (int)pid, (int)shared->tid));
-    assert_int_equal(proc_status_number(text_str(&status), "TracerPid"), 0);
-    text_deinit(&status);
+    /* Its wait ends: it runs. */
     assert_int_equal(shared->counters[NR_WORKERS], 0);
     shared->go = 1;
     expect_running(NR_WORKERS + 1);
