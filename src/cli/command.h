@@ -29,6 +29,7 @@ struct command {
 extern const struct command cmd_types;
 extern const struct command cmd_snapshot;
 extern const struct command cmd_plan;
+extern const struct command cmd_report;
 
 /* All commands, ended by NULL. */
 extern const struct command *const commands[];

@@ -50,14 +50,6 @@ static void put_id(struct text *out, const char *key, uint64_t id)
         json_put_word(out, "null");
 }
 
-static void put_address(struct text *out, uint64_t addr)
-{
-    char hex[24];
-    snprintf(hex, sizeof(hex), "0x%llx", (unsigned long long)addr);
-    json_key(out, "addr");
-    json_put_string(out, addr ? hex : NULL);
-}
-
 static void flush(struct writer *writer, size_t least)
 {
     if (writer->text.length < least)
@@ -129,7 +121,7 @@ static void put_runtimes(struct text *out, const struct snapshot *snapshot)
         json_open(out, '{');
         put_number(out, "id", i + 1);
         put_str(out, snapshot, "name", runtimes[i].name);
-        put_address(out, runtimes[i].addr);
+        put_id(out, "address", runtimes[i].addr);
         put_number(out, "owned_tasks", runtimes[i].owned_tasks);
         put_str(out, snapshot, "owned_tasks_reason", runtimes[i].owned_reason);
         put_number(out, "found_tasks", runtimes[i].found_tasks);
@@ -272,7 +264,7 @@ static void put_task(struct writer *writer, uint32_t id)
     put_number(out, "id", id);
     put_id(out, "runtime", task->runtime);
     put_id(out, "runtime_task_id", task->runtime_task_id);
-    put_address(out, task->addr);
+    put_id(out, "cell_address", task->addr);
     json_key(out, "status");
     json_put_string(out, task_status_names[task->status]);
     json_key(out, "finished_because");
@@ -373,8 +365,10 @@ static void put_futures(struct text *out, const struct snapshot_futures *futures
 {
     uint64_t nr_sized = futures->nr - futures->sum.nr_unknown;
     char mean[40];
-    snprintf(mean, sizeof(mean), "%.1f",
-             nr_sized ? (double)futures->sum.bytes / (double)nr_sized : 0);
+    double value = nr_sized ? (double)futures->sum.bytes / (double)nr_sized : 0;
+    int length = snprintf(mean, sizeof(mean), "%.12g", value);
+    if (strspn(mean, "0123456789") == (size_t)length)
+        strcat(mean, ".0"); /* a real number, as jansson writes them */
     json_key(out, "futures");
     json_open(out, '{');
     put_number(out, "count", futures->nr);

@@ -137,15 +137,31 @@ static void put_tree(const struct snapshot *snapshot, const struct display *disp
 
 /* --- what the task is ------------------------------------------------------------------------ */
 
-static void append_bytes(struct text *out, const char *what, uint64_t bytes)
+static void append_bytes(struct text *out, uint64_t bytes)
 {
-    text_printf(out, ", %s ", what);
     if (bytes == UINT64_MAX) {
         text_append_str(out, "of unknown size");
         return;
     }
     display_number(bytes, out);
     text_append_str(out, " B");
+}
+
+/* "cell 1,024 B at 0x7f0000001000, future 960 B"; roots have no cell. */
+static void put_sizes(const struct display *display, const struct snapshot_task *task,
+                      const struct snapshot_kind *kind)
+{
+    struct text line;
+    text_init(&line);
+    if (task->addr) {
+        text_append_str(&line, "cell ");
+        append_bytes(&line, kind->cell_bytes);
+        text_printf(&line, " at 0x%llx, ", (unsigned long long)task->addr);
+    }
+    text_append_str(&line, "future ");
+    append_bytes(&line, kind->future_bytes);
+    snapshot_put_line(display, &line);
+    text_deinit(&line);
 }
 
 static void append_owner(const struct snapshot *snapshot, const struct snapshot_task *task,
@@ -161,7 +177,7 @@ static void append_owner(const struct snapshot *snapshot, const struct snapshot_
         text_printf(out, " (runtime %u)", task->runtime);
     }
     if (task->runtime_task_id)
-        text_printf(out, ", its own id there %llu", (unsigned long long)task->runtime_task_id);
+        text_printf(out, ", id %llu there", (unsigned long long)task->runtime_task_id);
 }
 
 static void put_facts(const struct snapshot *snapshot, const struct display *display,
@@ -172,13 +188,9 @@ static void put_facts(const struct snapshot *snapshot, const struct display *dis
     struct text line;
     text_init(&line);
     append_owner(snapshot, task, kind, &line);
-    if (task->addr)
-        text_printf(&line, ", cell at 0x%llx", (unsigned long long)task->addr);
-    if (kind->kind != TASK_KIND_ROOT)
-        append_bytes(&line, "cell", kind->cell_bytes);
-    append_bytes(&line, "future", kind->future_bytes);
-    display_sentence(display, "", text_str(&line));
+    snapshot_put_line(display, &line);
     text_deinit(&line);
+    put_sizes(display, task, kind);
     if (kind->full.v &&
         strcmp(snapshot_string(snapshot, kind->full), snapshot_string(snapshot, kind->future)) != 0)
         display_sentence(display, "In full: ", snapshot_string(snapshot, kind->full));

@@ -11,9 +11,11 @@
 enum {
     SHOWN_GROUPS = 20,
     SHOWN_FINISHED = 8,
-    NUMBER_COLUMNS = 8,
-    BYTES_COLUMNS = 13,
+    NUMBER_COLUMNS = 7,
+    BYTES_COLUMNS = 12,
     MAX_WAITS_COLUMNS = 24,
+    NARROW_COLUMNS = 100,
+    NARROW_WAITS_COLUMNS = 14,
 };
 
 /* A line of the table before it has its place; `left` holds the numbers and the status. */
@@ -181,7 +183,7 @@ static void put_head(const struct snapshot_report *report, const struct display 
     text_append_str(&line, ": ");
     append_counts(report, &line);
     display_bold(display, true);
-    snapshot_put_line(display, &line);
+    display_sentence(display, "", text_str(&line));
     display_bold(display, false);
     text_deinit(&line);
     put_facts(report, display);
@@ -218,12 +220,13 @@ static void put_none(const struct snapshot_report *report, const struct display 
 
 /* --- groups ---------------------------------------------------------------------------------- */
 
+/* "demo/src/conn.rs:88 select!"; on a narrow screen "conn.rs:88". */
 static void append_state_place(const struct snapshot *snapshot, const struct snapshot_state *state,
-                               struct text *out)
+                               bool narrow, struct text *out)
 {
     const char *file = snapshot_string(snapshot, state->file);
-    display_place(*file ? file : NULL, state->line, false, out);
-    if (state->macro.v) {
+    display_place(narrow ? display_last_steps(file, 1) : file, state->line, false, out);
+    if (state->macro.v && !narrow) {
         text_append_char(out, ' ');
         display_escape(snapshot_string(snapshot, state->macro), out);
     }
@@ -231,12 +234,12 @@ static void append_state_place(const struct snapshot *snapshot, const struct sna
 
 /* Where the task stands: its await; of one that was not polled its fn. */
 static void append_place(const struct snapshot *snapshot, const struct snapshot_group *group,
-                         struct text *out)
+                         bool narrow, struct text *out)
 {
     const struct snapshot_state *states = snapshot_states(snapshot, NULL);
     uint32_t id = group->await.state ? group->await.state : group->await.innermost;
     if (id && states[id - 1].file.v)
-        append_state_place(snapshot, &states[id - 1], out);
+        append_state_place(snapshot, &states[id - 1], narrow, out);
     else if (group->status == TASK_SUSPENDED)
         text_append_str(out, "unknown place");
 }
@@ -257,7 +260,7 @@ static void append_waits(const struct snapshot *snapshot, const struct snapshot_
 }
 
 static void fill_row(const struct snapshot_report *report, const struct snapshot_group *group,
-                     struct row *row)
+                     bool narrow, struct row *row)
 {
     const struct snapshot *snapshot = report->snapshot;
     enum snapshot_grouping by = report->options->group;
@@ -278,7 +281,7 @@ static void fill_row(const struct snapshot_report *report, const struct snapshot
         snapshot_append_kind(snapshot, &snapshot_kinds(snapshot, NULL)[group->kind - 1],
                              &row->name);
     if (by != SNAPSHOT_GROUP_TYPE)
-        append_place(snapshot, group, &row->place);
+        append_place(snapshot, group, narrow, &row->place);
 }
 
 /* Fills up to `columns`, at least one blank. */
@@ -315,7 +318,9 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
 {
     unsigned left = display_width(text_str(&rows[0].left));
     unsigned place = widest(rows, nr, offsetof(struct row, place), display->columns * 3 / 10);
-    unsigned waits = widest(rows, nr, offsetof(struct row, waits), MAX_WAITS_COLUMNS);
+    unsigned waits =
+        widest(rows, nr, offsetof(struct row, waits),
+               display->columns < NARROW_COLUMNS ? NARROW_WAITS_COLUMNS : MAX_WAITS_COLUMNS);
     unsigned others = left + (place ? place + 2 : 0) + (waits ? waits + 2 : 0);
     unsigned name = display->columns > others + 10 ? display->columns - others : 10;
     name = widest(rows, nr, offsetof(struct row, name), name);
@@ -337,6 +342,7 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
         snapshot_put_line(display, &line);
         if (i == 0)
             display_bold(display, false);
+        text_deinit(&line);
     }
 }
 
@@ -384,7 +390,7 @@ static void put_groups(const struct snapshot_report *report, const struct displa
         if (!left_out->example)
             left_out->example = group->first_task;
         row_init(&rows[nr]);
-        fill_row(report, group, &rows[nr++]);
+        fill_row(report, group, display->columns < NARROW_COLUMNS, &rows[nr++]);
     }
     if (nr > 1) {
         fputs("\n", display->out);
@@ -393,6 +399,23 @@ static void put_groups(const struct snapshot_report *report, const struct displa
     for (size_t i = 0; i < nr; i++)
         row_deinit(&rows[i]);
     free(rows);
+}
+
+/* Those that --group await cannot group. */
+static void put_at_no_await(const struct snapshot_report *report, const struct display *display)
+{
+    const struct snapshot_groups *groups = &report->groups;
+    size_t nr = groups->nr_tasks;
+    for (size_t i = 0; i < groups->by_await.nr; i++)
+        nr -= groups->by_await.rows[i].nr_tasks;
+    if (!nr || report->options->group != SNAPSHOT_GROUP_AWAIT)
+        return;
+    struct text line;
+    text_init(&line);
+    put_number(&line, nr, NUMBER_COLUMNS);
+    text_printf(&line, " task%s at no await, or at one that is not known", nr == 1 ? "" : "s");
+    snapshot_put_line(display, &line);
+    text_deinit(&line);
 }
 
 /* --- finished, and still there --------------------------------------------------------------- */
@@ -527,6 +550,8 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
 {
     const struct snapshot_groups *groups = &report->groups;
     struct left_out left_out = {0};
+    size_t nr_notes;
+    snapshot_notes(report->snapshot, &nr_notes);
     if (!groups->nr_tasks) {
         put_none(report, display);
         put_notes(report->snapshot, display);
@@ -535,6 +560,7 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
     if (report->options->task) {
         for (size_t i = 0; i < groups->nr_tasks; i++)
             snapshot_put_task(report, display, groups->tasks[i]);
+        fputs(nr_notes ? "\n" : "", display->out);
         put_notes(report->snapshot, display);
         return;
     }
@@ -544,6 +570,7 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
                : report->options->group == SNAPSHOT_GROUP_AWAIT ? &groups->by_await
                                                                 : &groups->by_both,
                &left_out);
+    put_at_no_await(report, display);
     put_finished(report, display, &left_out);
     put_futures(report, display);
     put_notes(report->snapshot, display);
