@@ -338,7 +338,8 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
             append_padded(&line, &rows[i].waits, waits, false);
         }
         trim_end(&line);
-        display_bold(display, i == 0);
+        if (i == 0)
+            display_bold(display, true);
         snapshot_put_line(display, &line);
         if (i == 0)
             display_bold(display, false);

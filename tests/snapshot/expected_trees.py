@@ -71,15 +71,11 @@ def children_of(frames):
     return children
 
 
-def leaves_below(frames, children, number, is_own):
-    """What the leaves wait for that are below a frame with no other future of the program's between."""
-    words = []
+def below(children, number):
+    """The frames under one, from the top."""
     for child in children.get(number, []):
-        if is_own(frames[child]):
-            return []
-        below = leaves_below(frames, children, child, is_own)
-        words += below or ([frames[child]["waits_for"]] if frames[child]["waits_for"] else [])
-    return words
+        yield child
+        yield from below(children, child)
 
 
 def shown(task, crate):
@@ -94,9 +90,11 @@ def shown(task, crate):
     def visit(number, depth):
         frame = frames[number]
         if is_own(frame):
-            words = leaves_below(frames, children, number, is_own)
+            under = [frames[other] for other in below(children, number)]
+            words = [other["waits_for"] for other in under if other["waits_for"]]
+            waits_for = words[0] if words and not any(map(is_own, under)) else None
             file = pathlib.PurePath(frame["file"] or "").name
-            result.append(Place(depth, frame["future"], file, frame["line"], words[0] if words else None))
+            result.append(Place(depth, frame["future"], file, frame["line"], waits_for))
             depth += 1
         for child in children.get(number, []):
             visit(child, depth)

@@ -184,6 +184,24 @@ static void lying_sizes(void **state)
     }
 }
 
+/* The same of what is stored: nothing behind the file is read. */
+static void lying_stored_bytes(void **state)
+{
+    struct sample *sample = *state;
+    static const uint64_t lies[] = {1ULL << 20, 1ULL << 40, UINT64_MAX - 100, UINT64_MAX};
+    for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+        struct error err = {0};
+        bool damaged;
+        uint8_t *head = sample->bytes + CONTAINER_HEADER_BYTES;
+        memcpy(head + 24, &lies[i], 8);
+        uint64_t own =
+            XXH3_64bits_withSeed(head, CONTAINER_SECTION_BYTES - 8, CONTAINER_HEADER_BYTES);
+        memcpy(head + CONTAINER_SECTION_BYTES - 8, &own, 8);
+        assert_int_equal(read_all(sample->bytes, sample->size, &damaged, &err), 2);
+        assert_true(damaged);
+    }
+}
+
 /* What a writer cannot write: one line, and no file is left. */
 static void unwritable(void **state)
 {
@@ -206,6 +224,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(behind_the_end, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(says_what_is_wrong, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(lying_sizes, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(lying_stored_bytes, make_sample, free_sample),
         cmocka_unit_test(unwritable),
     };
     return cmocka_run_group_tests_name("container", tests, NULL, NULL);

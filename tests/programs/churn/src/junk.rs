@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
 const CELL_ALIGNMENT: usize = 128;
+const SMALLEST_CELL_BYTES: usize = 128; // more would take the next block along
 const COMPLETE: u64 = 2;
 const REFERENCES_SHIFT: u32 = 6;
 
@@ -42,9 +43,8 @@ fn word(bytes: &[u8], number: usize) -> u64 {
     u64::from_ne_bytes(bytes[number * 8..number * 8 + 8].try_into().expect("8 bytes"))
 }
 
-/// True for the header of a task that has ended and whose cell is kept.
-fn looks_ended(bytes: &[u8]) -> bool {
-    let state = word(bytes, 0);
+/// True for the state of a task that has ended and whose cell is kept.
+fn has_ended(state: u64) -> bool {
     state & COMPLETE != 0 && (1..1 << 24).contains(&(state >> REFERENCES_SHIFT))
 }
 
@@ -99,9 +99,11 @@ impl Junk {
         if LEVEL.load(SeqCst) < COPIES {
             return;
         }
-        for bytes in cells.iter().step_by(16).filter_map(|cell| read(*cell, 384)) {
-            if !looks_ended(&bytes) {
-                leak(&bytes);
+        for cell in cells.iter().step_by(16) {
+            // The state first: even a buffer that is freed again would be a copy.
+            let state = read(*cell, 8).map(|bytes| word(&bytes, 0));
+            if state.is_some_and(|state| !has_ended(state)) {
+                read(*cell, SMALLEST_CELL_BYTES).iter().for_each(|bytes| leak(bytes));
             }
         }
     }
