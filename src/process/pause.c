@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -166,7 +167,7 @@ static void handle_event(struct pause *pause, const siginfo_t *info)
         consume(hold->tid, WSTOPPED);
         hold_set(pause, hold, HOLD_STOPPED);
     } else {
-        /* A signal is about to be delivered.  This stop has cleared the interrupt request. */
+        /* A signal is about to be delivered.  The stop may have cleared the request. */
         if (pause->interrupting)
             ptrace(PTRACE_INTERRUPT, hold->tid, NULL, NULL);
         if (ptrace(PTRACE_CONT, hold->tid, NULL, (void *)(intptr_t)(event ? 0 : signal_number)))
@@ -321,6 +322,9 @@ static void *hold_threads(void *context)
     struct pause *pause = context;
     pause->holder_tid = (pid_t)syscall(SYS_gettid);
     prctl(PR_SET_TIMERSLACK, 1); /* the default makes a sleep of 20 us one of 70 */
+    /* On a busy machine the pause would else last until the scheduler gives us a turn.  Needs
+     * CAP_SYS_NICE; without it the pause is only longer. */
+    pthread_setschedparam(pthread_self(), SCHED_FIFO, &(struct sched_param){.sched_priority = 1});
     pause->ok = stop_all(pause);
     if (pause->ok) {
         sem_post(&pause->ready);
