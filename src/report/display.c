@@ -146,6 +146,57 @@ void display_number(uint64_t number, struct text *out)
     }
 }
 
+const char *display_last_steps(const char *path, unsigned nr)
+{
+    unsigned slashes = 0;
+    const char *at = path + strlen(path);
+    for (; at > path; at--)
+        if (at[-1] == '/' && ++slashes == nr)
+            break;
+    return at;
+}
+
+void display_place(const char *file, uint32_t line, bool whole, struct text *out)
+{
+    if (!file) {
+        text_append_str(out, "unknown place");
+        return;
+    }
+    const char *shown = file;
+    if (!whole) {
+        shown = display_last_steps(file, 2);
+        if (strncmp(shown, "src/", 4) == 0)
+            shown = display_last_steps(file, 3); /* whose src? */
+    }
+    display_escape(shown, out);
+    if (line)
+        text_printf(out, ":%u", line);
+}
+
+void display_sentence(const struct display *display, const char *head, const char *sentence)
+{
+    struct text safe;
+    text_init(&safe);
+    text_append_str(&safe, head);
+    display_escape(sentence, &safe);
+    unsigned column = 0;
+    for (const char *word = text_str(&safe); *word;) {
+        size_t length = strcspn(word, " ");
+        if (column && column + 1 + length > display->columns) {
+            fputs("\n  ", display->out);
+            column = 2;
+        } else if (column) {
+            fputs(" ", display->out);
+            column++;
+        }
+        fprintf(display->out, "%.*s", (int)length, word);
+        column += (unsigned)length;
+        word += length + (word[length] == ' ');
+    }
+    fputs("\n", display->out);
+    text_deinit(&safe);
+}
+
 void display_bold(const struct display *display, bool on)
 {
     if (display->colour)

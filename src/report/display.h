@@ -35,5 +35,12 @@ unsigned display_width(const char *text);
 /* "16,640" */
 void display_number(uint64_t number, struct text *out);
 
+/* The last `nr` steps of a path. */
+const char *display_last_steps(const char *path, unsigned nr);
+/* "server/src/conn.rs:88", escaped: the end of a path, or all of it; NULL: "unknown place". */
+void display_place(const char *file, uint32_t line, bool whole, struct text *out);
+/* Prints a sentence of any length, escaped and broken at spaces. */
+void display_sentence(const struct display *display, const char *head, const char *sentence);
+
 void display_bold(const struct display *display, bool on);
 void display_dim(const struct display *display, bool on);

@@ -182,7 +182,7 @@ static void put_state(struct types_writer *writer, const struct future_type *fut
                    *macro = state_macro(plan, state);
         text_append_str(&line, " at ");
         /* The future's own line has its folder. */
-        const char *base = file && file == future->file ? types_last_steps(file, 1) : file;
+        const char *base = file && file == future->file ? display_last_steps(file, 1) : file;
         types_append_place(writer, base, number, &line);
         if (macro) {
             text_append_str(&line, state->await->is_exact ? " in " : " (line of the fn) in ");

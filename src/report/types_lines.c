@@ -17,32 +17,10 @@ void types_put_number(const struct types_writer *writer, uint64_t number, unsign
     text_deinit(&text);
 }
 
-const char *types_last_steps(const char *path, unsigned nr)
-{
-    unsigned slashes = 0;
-    const char *at = path + strlen(path);
-    for (; at > path; at--)
-        if (at[-1] == '/' && ++slashes == nr)
-            break;
-    return at;
-}
-
 void types_append_place(const struct types_writer *writer, const char *file, uint32_t line,
                         struct text *out)
 {
-    if (!file) {
-        text_append_str(out, "unknown place");
-        return;
-    }
-    const char *shown = file;
-    if (!writer->report->options->full_names) {
-        shown = types_last_steps(file, 2);
-        if (strncmp(shown, "src/", 4) == 0)
-            shown = types_last_steps(file, 3); /* whose src? */
-    }
-    display_escape(shown, out);
-    if (line)
-        text_printf(out, ":%u", line);
+    display_place(file, line, writer->report->options->full_names, out);
 }
 
 void types_put_line(const struct types_writer *writer, struct text *left, const struct text *right)

@@ -45,7 +45,7 @@ static void put_table(const struct types_writer *writer)
         display_escape(text_str(&name), &left);
         const char *file = layout->future->file;
         types_append_place(
-            writer, file && writer->display->columns < 100 ? types_last_steps(file, 1) : file,
+            writer, file && writer->display->columns < 100 ? display_last_steps(file, 1) : file,
             layout->future->line, &right);
         display_cut_front(&right, writer->display->columns / 3);
         types_put_line(writer, &left, &right);
@@ -112,31 +112,6 @@ static void put_names_only(const struct types_writer *writer)
     }
 }
 
-/* A sentence of any length, broken at spaces. */
-static void put_sentence(const struct types_writer *writer, const char *head, const char *sentence)
-{
-    struct text safe;
-    text_init(&safe);
-    text_append_str(&safe, head);
-    display_escape(sentence, &safe);
-    unsigned column = 0;
-    for (const char *word = text_str(&safe); *word;) {
-        size_t length = strcspn(word, " ");
-        if (column && column + 1 + length > writer->display->columns) {
-            types_put(writer, "\n  ");
-            column = 2;
-        } else if (column) {
-            types_put(writer, " ");
-            column++;
-        }
-        fprintf(writer->display->out, "%.*s", (int)length, word);
-        column += (unsigned)length;
-        word += length + (word[length] == ' ');
-    }
-    types_put(writer, "\n");
-    text_deinit(&safe);
-}
-
 static void put_opening(const struct types_writer *writer)
 {
     const struct types_report *report = writer->report;
@@ -162,9 +137,9 @@ static void put_opening(const struct types_writer *writer)
     types_put_cut(writer, &line);
     text_deinit(&line);
     if (*reason)
-        put_sentence(writer, "Why: ", reason);
+        display_sentence(writer->display, "Why: ", reason);
     for (uint32_t i = 0; i < plan->nr_notes; i++)
-        put_sentence(writer, "Note: ", plan_string(plan, plan->notes[i].text));
+        display_sentence(writer->display, "Note: ", plan_string(plan, plan->notes[i].text));
     types_put(writer, "\n");
 }
 

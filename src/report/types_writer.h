@@ -17,8 +17,6 @@ void types_put_number(const struct types_writer *writer, uint64_t number, unsign
 void types_put_line(const struct types_writer *writer, struct text *left, const struct text *right);
 /* One line, cut to the columns. */
 void types_put_cut(const struct types_writer *writer, struct text *line);
-/* The last `nr` steps of a path. */
-const char *types_last_steps(const char *path, unsigned nr);
 /* "server/src/conn.rs:88": the end of a path, or all of it with --full-names. */
 void types_append_place(const struct types_writer *writer, const char *file, uint32_t line,
                         struct text *out);

@@ -13,11 +13,13 @@ SRC = ROOT / "src"
 MAY_INCLUDE = {
     "base": set(),
     "plan": {"base"},
+    "recording": {"plan", "base"},
     "program": {"plan", "base"},
-    "model": {"program", "plan", "base"},
+    "process": {"recording", "plan", "base"},
+    "model": {"process", "recording", "program", "plan", "base"},
     "analysis": {"model", "program", "plan", "base"},
     "report": {"analysis", "model", "program", "plan", "base"},
-    "cli": {"report", "analysis", "model", "program", "plan", "base"},
+    "cli": {"report", "analysis", "model", "process", "recording", "program", "plan", "base"},
 }
 # The tracer will read plans inside somebody else's process: no allocation, no stdio.
 PLAN_HEADERS = {"stdbool.h", "stddef.h", "stdint.h", "string.h"}

@@ -8,21 +8,23 @@ _asyncmem() {
 
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
-		types | plan) command=$word; break ;;
+		types | plan | report) command=$word; break ;;
 		esac
 	done
 
 	case $previous in
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'size waste name' -- "$current"); return ;;
+	--group) mapfile -t COMPREPLY < <(compgen -W 'type await' -- "$current"); return ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
 	--symbols) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-	--min-bytes | --match | --top) return ;;
+	--min-bytes | --match | --top | --task) return ;;
 	esac
 
 	case $command in
 	types) options='--json --min-bytes --match --sort --top --all --full-names --symbols --no-cache --color --help' ;;
 	plan) options='--json --no-cache --symbols --color --help' ;;
-	*) options='types plan --help --version' ;;
+	report) options='--json --task --match --group --top --color --help' ;;
+	*) options='types plan report --help --version' ;;
 	esac
 
 	if [[ $current == -* || -z $command ]]; then

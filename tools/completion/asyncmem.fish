@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Completion of asyncmem for fish.
 
-set -l commands types plan
+set -l commands types plan report
 
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a types \
     -d 'List every future type with what it keeps at each await'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a plan \
     -d 'Show what can be read from a binary'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show a snapshot file'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -l version -d 'Print the version'
 complete -c asyncmem -l help -d 'Print a summary'
 
 complete -c asyncmem -F -n "__fish_seen_subcommand_from $commands"
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l json -d 'Print one JSON document'
-complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l no-cache \
+complete -c asyncmem -n "__fish_seen_subcommand_from types plan" -l no-cache \
     -d 'Neither read nor write the cache'
-complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -r -F -l symbols \
+complete -c asyncmem -n "__fish_seen_subcommand_from types plan" -r -F -l symbols \
     -d 'Take layouts from this file'
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -x -l color -a 'auto always never' \
     -d 'Whether to use colour'
@@ -28,3 +29,10 @@ complete -c asyncmem -n "__fish_seen_subcommand_from types" -x -l top -d 'Show t
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -l all -d 'Show all futures'
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -l full-names \
     -d 'Print names with all generic arguments'
+
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l task -d 'Show one task whole'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l match \
+    -d 'Keep tasks with the text in a name, file or status'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l group -a 'type await' \
+    -d 'What to group by'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l top -d 'Show the first N groups'

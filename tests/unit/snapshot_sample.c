@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "snapshot_sample.h"
+
+#define UNKNOWN UINT64_MAX
+
+static snapshot_str str(struct snapshot *snapshot, const char *text)
+{
+    return snapshot_add_string(snapshot, text);
+}
+
+static uint32_t kind(struct snapshot *snapshot, enum task_kind kind, const char *future,
+                     uint64_t cell_bytes, uint64_t future_bytes)
+{
+    const struct snapshot_kind row = {
+        .image = 1,
+        .kind = kind,
+        .scheduler =
+            kind == TASK_KIND_BLOCKING ? TASK_SCHEDULER_BLOCKING : TASK_SCHEDULER_MULTI_THREAD,
+        .future = str(snapshot, future),
+        .full = str(snapshot, future),
+        .cell_bytes = cell_bytes,
+        .future_bytes = future_bytes,
+    };
+    return snapshot_add(snapshot, SNAPSHOT_KINDS, &row);
+}
+
+static uint32_t state(struct snapshot *snapshot, const char *future, const char *name,
+                      const char *file, uint32_t line)
+{
+    const struct snapshot_state row = {.future = str(snapshot, future),
+                                       .full = str(snapshot, future),
+                                       .state = str(snapshot, name),
+                                       .file = str(snapshot, file),
+                                       .line = line,
+                                       .future_bytes = 128};
+    return snapshot_add(snapshot, SNAPSHOT_STATES, &row);
+}
+
+static uint32_t leaf(struct snapshot *snapshot, const char *future, const char *waits_for)
+{
+    uint32_t id = state(snapshot, future, "", "", 0);
+    snapshot_states(snapshot, NULL)[id - 1].waits_for = str(snapshot, waits_for);
+    return id;
+}
+
+/* A task with a tree; frames are pairs of parent and state, ended by state 0. */
+static void task(struct snapshot *snapshot, uint32_t kind_id, enum task_status status,
+                 const struct snapshot_frame *frames)
+{
+    struct snapshot_task row = {.kind = kind_id, .runtime = 1, .status = status, .nr_refs = 2};
+    size_t nr;
+    snapshot_tasks(snapshot, &nr);
+    row.addr = 0x7f0000001000 + 0x1000 * nr;
+    row.runtime_task_id = 10 + nr;
+    for (; frames->state; frames++) {
+        uint32_t id = snapshot_add(snapshot, SNAPSHOT_FRAMES, frames);
+        row.first_frame = row.nr_frames++ ? row.first_frame : id;
+    }
+    snapshot_add(snapshot, SNAPSHOT_TASKS, &row);
+}
+
+static struct snapshot_task *last_task(struct snapshot *snapshot)
+{
+    size_t nr;
+    struct snapshot_task *tasks = snapshot_tasks(snapshot, &nr);
+    return &tasks[nr - 1];
+}
+
+static void add_facts(struct snapshot *snapshot)
+{
+    struct snapshot_facts *facts = snapshot_facts(snapshot);
+    facts->pid = 4242;
+    facts->detail = SNAPSHOT_DETAIL_FULL;
+    facts->nr_threads = 3;
+    facts->taken_at_ns = 1700000000123456789;
+    facts->stop_ns = 3140000;
+    snapshot_str program = str(snapshot, "/srv/bin/demo");
+    snapshot_facts(snapshot)->program = program;
+    const struct snapshot_image image = {
+        .path = program, .build_id = str(snapshot, "5f0c3cb1"), .detail = SNAPSHOT_DETAIL_FULL};
+    const struct snapshot_runtime runtime = {.addr = 0x7f0000000100,
+                                             .name = str(snapshot, "tokio multi_thread"),
+                                             .owned_tasks = 5,
+                                             .found_tasks = 5};
+    const struct snapshot_note note = {str(snapshot, "one thread was in a system call")};
+    snapshot_add(snapshot, SNAPSHOT_IMAGES, &image);
+    snapshot_add(snapshot, SNAPSHOT_RUNTIMES, &runtime);
+    snapshot_add(snapshot, SNAPSHOT_NOTES, &note);
+}
+
+static void add_slots(struct snapshot *snapshot, uint32_t state_id)
+{
+    const struct snapshot_slot slots[] = {
+        {str(snapshot, "conn"), str(snapshot, "TcpStream"), 16, 24},
+        {str(snapshot, "buffer"), str(snapshot, "[u8; 2048]"), 40, 2048}};
+    uint32_t first = snapshot_add(snapshot, SNAPSHOT_SLOTS, &slots[0]);
+    snapshot_add(snapshot, SNAPSHOT_SLOTS, &slots[1]);
+    struct snapshot_state *row = &snapshot_states(snapshot, NULL)[state_id - 1];
+    row->first_slot = first;
+    row->nr_slots = 2;
+}
+
+static void add_kinds(struct snapshot *snapshot)
+{
+    const struct snapshot_also also = {str(snapshot, "demo::other_job")};
+    kind(snapshot, TASK_KIND_ASYNC, "demo::handler", 1024, 960);
+    uint32_t job = kind(snapshot, TASK_KIND_ASYNC, "demo::job", 512, 448);
+    kind(snapshot, TASK_KIND_ROOT, "demo::main::{async block#0}", 0, 3000);
+    uint32_t blocking = kind(snapshot, TASK_KIND_BLOCKING, "", UNKNOWN, UNKNOWN);
+    uint32_t first = snapshot_add(snapshot, SNAPSHOT_ALSO, &also);
+    snapshot_str reason = str(snapshot, "no layouts: build with debug = 2");
+    struct snapshot_kind *kinds = snapshot_kinds(snapshot, NULL);
+    kinds[job - 1].first_also = first;
+    kinds[job - 1].nr_also = 1;
+    kinds[blocking - 1].reason = reason;
+}
+
+enum { HANDLER = 1, JOB, MAIN, BLOCKING };
+
+void sample_snapshot(struct snapshot *snapshot)
+{
+    static const struct snapshot_frame none[] = {{0}};
+    snapshot_init(snapshot);
+    add_facts(snapshot);
+    add_kinds(snapshot);
+    uint32_t reading = state(snapshot, "demo::handler", "Suspend0", "src/conn.rs", 88);
+    uint32_t frame = state(snapshot, "demo::read_frame", "Suspend1", "src/frame.rs", 12);
+    uint32_t read = leaf(snapshot, "tokio::io::Read", "socket read");
+    uint32_t selecting = state(snapshot, "demo::handler", "Suspend1", "src/conn.rs", 90);
+    uint32_t sleep = leaf(snapshot, "tokio::time::Sleep", "sleep");
+    uint32_t channel = leaf(snapshot, "tokio::sync::mpsc::Recv", "channel receive");
+    uint32_t new_job = state(snapshot, "demo::job", "Unresumed", "src/job.rs", 5);
+    uint32_t main_state =
+        state(snapshot, "demo::main::{async block#0}", "Suspend0", "src/main.rs", 20);
+    snapshot_str macro = str(snapshot, "select!");
+    snapshot_states(snapshot, NULL)[selecting - 1].macro = macro;
+    add_slots(snapshot, reading);
+    const struct snapshot_frame chain[] = {{0, reading}, {1, frame}, {2, read}, {0}};
+    const struct snapshot_frame fork[] = {{0, selecting}, {1, sleep}, {1, channel}, {0}};
+    const struct snapshot_frame unresumed[] = {{0, new_job}, {0}};
+    const struct snapshot_frame root[] = {{0, main_state}, {0}};
+    task(snapshot, HANDLER, TASK_SUSPENDED, chain);
+    task(snapshot, HANDLER, TASK_SUSPENDED, chain);
+    task(snapshot, HANDLER, TASK_SUSPENDED, fork);
+    task(snapshot, JOB, TASK_FINISHED, none);
+    last_task(snapshot)->finished_because = FINISHED_UNREAD;
+    task(snapshot, JOB, TASK_FINISHED, none);
+    last_task(snapshot)->finished_because = FINISHED_PINNED;
+    task(snapshot, JOB, TASK_NEVER_POLLED, unresumed);
+    task(snapshot, HANDLER, TASK_RUNNING, none);
+    snapshot_str reason = str(snapshot, "it is running: its future changes as it is read");
+    last_task(snapshot)->reason = reason;
+    task(snapshot, MAIN, TASK_SUSPENDED, root);
+    last_task(snapshot)->addr = last_task(snapshot)->runtime_task_id = 0;
+    task(snapshot, BLOCKING, TASK_QUEUED, none);
+}
+
+void sample_snapshot_big(struct snapshot *snapshot, uint32_t nr)
+{
+    snapshot_init(snapshot);
+    add_facts(snapshot);
+    add_kinds(snapshot);
+    struct snapshot_frame frames[6] = {{0}};
+    for (uint32_t i = 0; i < 5; i++) {
+        frames[i].parent = i;
+        frames[i].state = state(snapshot, "demo::some::module::handler_of_requests", "Suspend0",
+                                "/home/user/demo/src/connection.rs", 80 + i);
+        add_slots(snapshot, frames[i].state);
+    }
+    for (uint32_t i = 0; i < nr; i++)
+        task(snapshot, HANDLER, TASK_SUSPENDED, frames);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Snapshots made by hand: one that has rows in every table, and one of any size. */
+#pragma once
+
+#include "model/snapshot.h"
+
+/*
+ * A server of two kinds: demo::handler (cell 1,024 B, future 960 B) and demo::job (512, 448),
+ * main as root, one blocking closure of unknown name and size.  Tasks, by id:
+ *  1, 2  handler, suspended at src/conn.rs:88, a socket read below read_frame at src/frame.rs:12
+ *  3     handler, suspended in select! at src/conn.rs:90: forks into a sleep and a channel
+ *  4     job, finished, JoinHandle kept        5  job, finished, 2 wakers
+ *  6     job, never polled                     7  handler, running
+ *  8     main (root), suspended at src/main.rs:20
+ *  9     blocking, queued, nothing known of its size
+ */
+void sample_snapshot(struct snapshot *snapshot);
+
+/* `nr` suspended handlers with trees of 5 frames. */
+void sample_snapshot_big(struct snapshot *snapshot, uint32_t nr);
