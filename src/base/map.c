@@ -73,11 +73,15 @@ uint64_t hash_str(const char *str, uint64_t seed)
     return hash_bytes(str, strlen(str), seed);
 }
 
-uint64_t hash_u64(uint64_t value, uint64_t seed)
+/* The finalizer of MurmurHash3 (public domain): each input bit reaches each output bit. */
+static uint64_t mix(uint64_t h)
 {
-    /* The finalizer of MurmurHash3 (public domain): each input bit reaches each output bit. */
-    uint64_t h = value ^ seed;
     h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
     h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
     return h ^ (h >> 33);
+}
+
+uint64_t hash_u64(uint64_t value, uint64_t seed)
+{
+    return mix(value ^ mix(seed)); /* small values and seeds do not cancel out */
 }

@@ -28,7 +28,7 @@ static int run(int argc, char **argv)
                                                        : "one program at a time");
     struct loaded_plan plan;
     struct error err = {0};
-    if (!command_load_plan(&plan, argv[optind], &common, &err))
+    if (!command_load_plan(&plan, argv[optind], &common, PLAN_LEVEL_TYPES, &err))
         return command_fail(&err);
     int status = EXIT_FINE;
     if (common.json) {

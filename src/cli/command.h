@@ -22,10 +22,12 @@ struct command {
     const char *summary;               /* one line */
     const char *usage;                 /* behind the name */
     const char *help;                  /* the options, a line each */
+    const char *letters;               /* for getopt; NULL: only -h */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns an exit status */
 };
 
 extern const struct command cmd_types;
+extern const struct command cmd_snapshot;
 extern const struct command cmd_plan;
 extern const struct command cmd_report;
 
@@ -34,6 +36,8 @@ extern const struct command *const commands[];
 
 /* Prints the error on stderr, as "asyncmem: ...", and returns its exit status. */
 int command_fail(const struct error *err);
+/* The same for what the command can do without. */
+void command_warn(const struct error *err);
 /* A wrong option or argument: one line, EXIT_USAGE. */
 int command_usage(const struct command *command, const char *format, ...) PRINTF_LIKE(2, 3);
 void command_help(const struct command *command, FILE *out);
@@ -68,6 +72,7 @@ bool parse_number(const char *text, uint64_t *number);
 
 /* Loads a plan with a progress line on stderr for steps that take over a second. */
 bool command_load_plan(struct loaded_plan *plan, const char *path,
-                       const struct common_options *options, struct error *err);
+                       const struct common_options *options, enum plan_level level,
+                       struct error *err);
 /* Flushes stdout; a failure is an error with its exit status. */
 int command_finish(void);

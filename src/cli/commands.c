@@ -9,12 +9,17 @@
 
 #include "cli/progress.h"
 
-const struct command *const commands[] = {&cmd_types, &cmd_plan, &cmd_report, NULL};
+const struct command *const commands[] = {&cmd_types, &cmd_snapshot, &cmd_report, &cmd_plan, NULL};
 
 int command_fail(const struct error *err)
 {
     fprintf(stderr, "asyncmem: %s\n", err->message);
     return (int)err->code;
+}
+
+void command_warn(const struct error *err)
+{
+    fprintf(stderr, "asyncmem: warning: %s\n", err->message);
 }
 
 int command_usage(const struct command *command, const char *format, ...)
@@ -67,7 +72,8 @@ int command_next_option(const struct command *command, int argc, char **argv,
                         const struct option *options)
 {
     opterr = 0; /* our own line, with the remedy */
-    int option = getopt_long(argc, argv, ":h", options, NULL);
+    const char *letters = command->letters ? command->letters : ":h";
+    int option = getopt_long(argc, argv, letters, options, NULL);
     if (option == ':')
         command_usage(command, "%s needs a value", argv[optind - 1]);
     else if (option == '?')
@@ -94,11 +100,13 @@ bool parse_number(const char *text, uint64_t *number)
 }
 
 bool command_load_plan(struct loaded_plan *plan, const char *path,
-                       const struct common_options *options, struct error *err)
+                       const struct common_options *options, enum plan_level level,
+                       struct error *err)
 {
     struct progress progress;
     struct plan_request request = {
         .path = path,
+        .level = level,
         .symbols_path = options->symbols,
         .use_cache = !options->no_cache,
         .progress = progress_step,

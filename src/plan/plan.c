@@ -41,7 +41,7 @@ static bool types_ok(const struct plan *plan)
         if (!str_ok(plan, type->name) || type->kind >= NR_PLAN_TYPE_KINDS ||
             !span_ok(type->first_member, type->nr_members, plan->nr_members) ||
             !span_ok(type->first_variant, type->nr_variants, plan->nr_variants) ||
-            type->element.v > i || type->discr_type.v > i)
+            type->element.v > i || type->discr_type.v > i || type->pointee.v > plan->nr_types)
             return false;
         const struct plan_member *members = plan_members(plan, type);
         for (uint32_t m = 0; m < type->nr_members; m++)
@@ -73,7 +73,7 @@ static bool parts_ok(const struct plan *plan)
         if (!str_ok(plan, plan->impls[i].path) || !str_ok(plan, plan->impls[i].display))
             return false;
     for (uint32_t i = 0; i < plan->nr_vtables; i++)
-        if (!str_ok(plan, plan->vtables[i].name))
+        if (!str_ok(plan, plan->vtables[i].name) || plan->vtables[i].type.v > plan->nr_types)
             return false;
     for (uint32_t i = 0; i < plan->nr_sources; i++)
         if (!str_ok(plan, plan->sources[i].path) || !str_ok(plan, plan->sources[i].role))
@@ -110,8 +110,8 @@ static bool futures_ok(const struct plan *plan)
 
 static bool facts_ok(const struct plan *plan)
 {
-    return plan->facts->detail <= PLAN_DETAIL_FULL && str_ok(plan, plan->facts->detail_reason) &&
-           str_ok(plan, plan->facts->build_id);
+    return plan->facts->detail <= PLAN_DETAIL_FULL && plan->facts->level < NR_PLAN_LEVELS &&
+           str_ok(plan, plan->facts->detail_reason) && str_ok(plan, plan->facts->build_id);
 }
 
 static const void *rows_of(const struct plan *plan, enum plan_section_id id, uint32_t *nr)

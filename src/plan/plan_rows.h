@@ -9,7 +9,7 @@
 
 #define PLAN_MAGIC "asyncmpl"
 /* Raise with every change of a row or of what a row means. */
-enum { PLAN_VERSION = 1 };
+enum { PLAN_VERSION = 2 };
 
 typedef struct {
     uint32_t v; /* offset in the string section; 0 is "" */
@@ -31,6 +31,13 @@ enum plan_detail {
     PLAN_DETAIL_FULL,
 };
 
+/* How far the types of a plan go. */
+enum plan_level {
+    PLAN_LEVEL_TYPES,  /* futures with all they hold inline */
+    PLAN_LEVEL_MEMORY, /* also what pointers point to: enough to read a process's memory */
+    NR_PLAN_LEVELS,
+};
+
 enum plan_type_kind {
     PLAN_TYPE_OPAQUE, /* declared only, or of a kind that is not read */
     PLAN_TYPE_BASE,
@@ -45,9 +52,10 @@ enum plan_type_kind {
 };
 
 struct plan_type {
-    plan_str name; /* qualified, as DWARF has it */
-    uint8_t kind;  /* enum plan_type_kind */
-    uint8_t reserved[3];
+    plan_str name;     /* qualified, as DWARF has it */
+    uint8_t kind;      /* enum plan_type_kind */
+    uint8_t is_future; /* the type has a `poll`: coroutines, Sleep, Timeout<T> */
+    uint8_t reserved[2];
     uint32_t align_bytes;  /* 0: not recorded */
     uint32_t first_member; /* id; members of a struct or union; of VARIANTS: outside the variants */
     uint32_t nr_members;
@@ -60,6 +68,9 @@ struct plan_type {
     uint64_t discr_offset;
     uint64_t count; /* ARRAY: number of elements */
     uint64_t die;   /* where its DWARF is, for layouts asked for later; ~0 where unknown */
+    /* POINTER: what it points to; Vec and VecDeque: their elements.  Any id; 0: not compiled. */
+    plan_type_id pointee;
+    uint32_t reserved_2;
 };
 
 struct plan_member {
@@ -96,7 +107,7 @@ struct plan_future {
     plan_type_id type; /* kind COROUTINE, or 0: declared only */
     uint16_t kind;     /* enum plan_future_kind */
     uint16_t reserved;
-    plan_file_id file;          /* where it is written */
+    plan_file_id file; /* where it is written */
     uint32_t line;
     uint32_t first_await; /* id of the plan_await of its first variant; one for each variant */
     uint32_t nr_copies;   /* how often DWARF has it */
@@ -157,9 +168,9 @@ struct plan_task {
 /* A vtable of a trait object and the type behind it. */
 struct plan_vtable {
     uint64_t addr;
-    plan_str name; /* <X as Trait> */
-    uint32_t reserved;
-    uint64_t die; /* of X */
+    plan_str name;     /* <X as Trait> */
+    plan_type_id type; /* X; 0: not compiled */
+    uint64_t die;      /* of X */
 };
 
 /* Path of an {impl#N} and how the source writes it. */
@@ -190,6 +201,8 @@ struct plan_facts {
     uint32_t nr_units, nr_unreadable_units, nr_rust_units, nr_declared_futures;
     uint32_t dwarf_version; /* the highest met, 0: none */
     uint32_t is_partial;    /* a file was missing or damaged: not for the cache */
+    uint32_t level;         /* enum plan_level */
+    uint32_t reserved;
     uint64_t nr_dies;
     uint64_t debug_bytes;
 };
@@ -227,7 +240,7 @@ struct plan_header {
     struct plan_section sections[NR_PLAN_SECTIONS];
 };
 
-_Static_assert(sizeof(struct plan_type) == 72, "plan_type is a file format");
+_Static_assert(sizeof(struct plan_type) == 80, "plan_type is a file format");
 _Static_assert(sizeof(struct plan_member) == 16, "plan_member is a file format");
 _Static_assert(sizeof(struct plan_variant) == 32, "plan_variant is a file format");
 _Static_assert(sizeof(struct plan_future) == 40, "plan_future is a file format");
@@ -235,5 +248,5 @@ _Static_assert(sizeof(struct plan_await) == 16, "plan_await is a file format");
 _Static_assert(sizeof(struct plan_task) == 64, "plan_task is a file format");
 _Static_assert(sizeof(struct plan_vtable) == 24, "plan_vtable is a file format");
 _Static_assert(sizeof(struct plan_source) == 32, "plan_source is a file format");
-_Static_assert(sizeof(struct plan_facts) == 56, "plan_facts is a file format");
+_Static_assert(sizeof(struct plan_facts) == 64, "plan_facts is a file format");
 _Static_assert(sizeof(struct plan_header) == 48 + 16 * NR_PLAN_SECTIONS, "a file format");

@@ -5,8 +5,8 @@
  * which read tasks through it.
  *
  * A live target is never written to.  target_stop seizes its threads by ptrace; whatever happens
- * to asyncmem, even SIGKILL, the kernel detaches and the threads go on.  One thread uses a target;
- * it must be the one that stopped it.
+ * to asyncmem, even SIGKILL, the kernel detaches and the threads go on.  One thread at a time uses a
+ * target.
  */
 #pragma once
 
@@ -18,17 +18,17 @@
 struct mapping {
     uint64_t start, end;
     uint64_t offset;        /* in the file */
-    uint64_t device, inode; /* 0: no file; a core knows no device */
+    uint64_t device, inode; /* 0: no file, and always in a core, which knows paths only */
     bool readable, writable, executable;
     bool is_shared, is_deleted;
-    bool is_device;   /* a device's memory: not for reading */
+    bool is_device;   /* a device's or the kernel's memory: not for reading */
     const char *path; /* of the file without " (deleted)", "[stack]", "[heap]" or "" */
 };
 
 struct target_thread {
     pid_t tid;
     bool stopped;
-    /* while stopped, or as the core has them; 0: unknown */
+    /* as they were when it stopped, or as the core has them; 0: unknown */
     uint64_t pc, stack_pointer, frame_pointer;
     uint64_t thread_pointer; /* fs_base: on glibc in the thread's descriptor, above its stack */
 };
@@ -39,8 +39,9 @@ struct target_image {
     const char *path; /* that opens the very file that is mapped, also when it was deleted or is in
                        * another mount namespace; NULL: none does (told in `problem`) */
     const char *problem;
-    uint64_t bias;       /* what is added to the addresses in the file */
-    uint64_t start, end; /* from its first mapping to its last */
+    uint64_t bias; /* what is added to the addresses in the file; 0 where no header is known */
+    uint64_t start, end;    /* from its first segment to its last, .bss too */
+    uint64_t device, inode; /* as in its mappings */
     bool is_program;
 };
 
@@ -55,20 +56,27 @@ struct core_segment {
     const uint8_t *bytes; /* size_bytes of them */
 };
 
+struct pause;
+
 struct target {
     pid_t pid;        /* 0 for a core without a process id */
+    pid_t memory_tid; /* live: whom to ask for memory: pid, or a living thread where the first of
+                       * the process has ended before the others */
     const char *name; /* of the program: its path, or the short name from the core */
     struct arena arena;
     struct mapping *mappings; /* by address */
     size_t nr_mappings, mappings_capacity;
     struct target_thread *threads; /* of a live target: while it is stopped */
     size_t nr_threads, threads_capacity;
-    struct target_image *images; /* the program first */
+    struct target_image *images; /* the program first, the others by address */
     size_t nr_images, images_capacity;
     bool is_core;
+    struct pause *pause;    /* live: while it is stopped */
     uint64_t stop_began_ns; /* CLOCK_MONOTONIC; before the first thread was asked to stop */
     /* a core: */
     struct file *core;
+    struct file *files; /* of its images, for memory that the core left out */
+    size_t nr_files, files_capacity;
     struct core_segment *segments; /* by address */
     size_t nr_segments;
     uint64_t entry;      /* AT_ENTRY, 0: unknown */
@@ -78,12 +86,14 @@ struct target {
 
 /*
  * ERROR_TARGET: gone, a kernel thread, no permission (yama, another user: with the remedy),
- * already traced (by whom), 32-bit, a zombie.  Reads mappings and images.
+ * already traced (by whom), 32-bit, a zombie.  Reads mappings and images; stops nothing.  The id of
+ * any thread will do.  After an error the target is closed; closing it again does no harm.
  */
 MUST_CHECK bool target_open(struct target *target, pid_t pid, struct error *err);
 /*
  * ERROR_INPUT: no core file, truncated headers, 32-bit, of another machine than x86-64, without
- * memory.  `exe` (may be NULL) is the program where it is not where the core says.
+ * memory, or `exe` is not the program that ran.  `exe` (may be NULL) is the program where it is not
+ * where the core says.  A core that is shorter than its headers say keeps what is there.
  */
 MUST_CHECK bool target_open_core(struct target *target, const char *path, const char *exe,
                                  struct error *err);
@@ -97,7 +107,10 @@ size_t target_read(const struct target *target, uint64_t addr, void *buffer, siz
  */
 void target_read_many(const struct target *target, struct target_range *ranges, size_t nr);
 
-/* Reads the mappings again (live: they change). */
+/*
+ * Reads the mappings and images again (live: they change).  What was borrowed from either is
+ * invalid afterwards, but for strings, which hold until target_close.
+ */
 MUST_CHECK bool target_read_mappings(struct target *target, struct error *err);
 /* NULL: nothing is mapped there. */
 const struct mapping *target_mapping_at(const struct target *target, uint64_t addr);
@@ -110,5 +123,8 @@ const struct target_image *target_image_at(const struct target *target, uint64_t
  * stopped.
  */
 MUST_CHECK bool target_stop(struct target *target, unsigned limit_ms, struct error *err);
-/* Lets all threads go; how long the target stood still, in ns (0 for a core). */
+/*
+ * Lets all threads go; how long the target stood still, in ns (0 for a core, or when it was not
+ * stopped).  The registers in `threads` stay as they were.
+ */
 uint64_t target_resume(struct target *target);

@@ -136,6 +136,7 @@ static void merge(struct program_index *index, struct index_part *parts, unsigne
         append_items(&index->task_polls, &part->task_polls);
         append_items(&index->task_cells, &part->task_cells);
         append_items(&index->dyn_vtables, &part->dyn_vtables);
+        append_items(&index->polls, &part->polls);
         append_items(&index->constructors, &part->constructors);
     }
     if (index->nr_envs)
@@ -145,6 +146,7 @@ static void merge(struct program_index *index, struct index_part *parts, unsigne
     sort_items(&index->task_polls);
     sort_items(&index->task_cells);
     sort_items(&index->dyn_vtables);
+    sort_items(&index->polls);
     sort_items(&index->constructors);
 }
 
@@ -258,6 +260,7 @@ void index_free(struct program_index *index)
     free(index->task_polls.rows);
     free(index->task_cells.rows);
     free(index->dyn_vtables.rows);
+    free(index->polls.rows);
     free(index->constructors.rows);
     arena_deinit(&index->arena);
     *index = (struct program_index){0};

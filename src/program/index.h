@@ -73,6 +73,7 @@ struct program_index {
     struct index_items task_polls;   /* tokio::runtime::task::raw::poll<T, S> */
     struct index_items task_cells;   /* struct tokio::runtime::task::core::Cell<T, S> */
     struct index_items dyn_vtables;  /* <X as Trait>::{vtable} */
+    struct index_items polls;        /* functions called poll: of futures, mostly */
     struct index_items constructors; /* async fns: name, symbol and line, die of the coroutine */
     uint64_t nr_dies, nr_rust_types; /* complete structures in Rust units, std's left out */
     uint32_t nr_units, nr_unreadable_units, nr_rust_units;

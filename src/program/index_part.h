@@ -19,7 +19,7 @@ struct index_part {
     size_t nr_envs, envs_capacity;
     struct index_body *bodies;
     size_t nr_bodies, bodies_capacity;
-    struct index_items task_polls, task_cells, dyn_vtables, constructors;
+    struct index_items task_polls, task_cells, dyn_vtables, polls, constructors;
     uint32_t *stack; /* scope of each open DIE */
     size_t stack_capacity;
     uint64_t nr_dies, nr_rust_types;

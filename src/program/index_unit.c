@@ -190,6 +190,11 @@ static void see_constructor(struct index_part *part, const struct dwarf_die *die
     item->line = (uint32_t)dwarf_attr_number(die, DW_AT_decl_line, 0);
 }
 
+static bool is_poll_name(const char *name)
+{
+    return str_starts_with(name, "poll") && (!name[4] || name[4] == '<');
+}
+
 static void see_function(struct index_part *part, const struct dwarf_die *die, uint32_t scope)
 {
     const char *name = dwarf_attr_string(die, DW_AT_name);
@@ -203,6 +208,8 @@ static void see_function(struct index_part *part, const struct dwarf_die *die, u
         uint64_t low = dwarf_attr_number(die, DW_AT_low_pc, 0);
         if (low)
             add_item(&part->task_polls, die, name, low);
+    } else if (is_poll_name(name)) {
+        add_item(&part->polls, die, name, 0);
     } else if (name[0] != '{') {
         see_constructor(part, die);
     }
@@ -328,6 +335,7 @@ void index_part_free(struct index_part *part)
     free(part->task_polls.rows);
     free(part->task_cells.rows);
     free(part->dyn_vtables.rows);
+    free(part->polls.rows);
     free(part->constructors.rows);
     free(part->found.rows);
     free(part->stack);

@@ -305,6 +305,22 @@ static plan_str qualified_name(struct layout *layout, const struct dwarf_die *di
     return str;
 }
 
+/* The pointers of slices have no name of their own: "*T". */
+static plan_str pointer_name(struct layout *layout, const struct dwarf_die *die)
+{
+    struct dwarf_die pointee;
+    if (dwarf_attr_string(die, DW_AT_name) ||
+        !dwarf_die_at(layout->dwarf, dwarf_attr_ref(die, DW_AT_type), &pointee))
+        return qualified_name(layout, die);
+    struct text name;
+    text_init(&name);
+    text_printf(&name, "*%s",
+                plan_builder_text(layout->builder, qualified_name(layout, &pointee)));
+    plan_str str = plan_builder_string(layout->builder, text_str(&name));
+    text_deinit(&name);
+    return str;
+}
+
 static plan_type_id compile_die(struct layout *layout, const struct dwarf_die *die)
 {
     struct draft draft = {.type = {
@@ -325,6 +341,7 @@ static plan_type_id compile_die(struct layout *layout, const struct dwarf_die *d
     case DW_TAG_rvalue_reference_type:
     case DW_TAG_ptr_to_member_type:
         draft.type.kind = PLAN_TYPE_POINTER;
+        draft.type.name = pointer_name(layout, die);
         draft.type.size_bytes = die->unit->address_bytes;
         break;
     case DW_TAG_structure_type:

@@ -63,6 +63,9 @@ static bool cache_folder(struct text *folder)
     return make_folders(text_str(folder));
 }
 
+static const char *const plan_ending[NR_PLAN_LEVELS] = {
+    [PLAN_LEVEL_TYPES] = "plan", [PLAN_LEVEL_MEMORY] = "memory"};
+
 static bool cache_path(const struct plan_request *request, const char *ending, struct text *path)
 {
     char *real = realpath(request->path, NULL);
@@ -104,7 +107,8 @@ bool plan_cache_find(struct loaded_plan *loaded, const struct plan_request *requ
     struct file file = {0};
     const char *problem;
     text_init(&path);
-    bool ok = plan_cache_key(request, key) && cache_path(request, "plan", &path) &&
+    bool ok = plan_cache_key(request, key) &&
+              cache_path(request, plan_ending[request->level], &path) &&
               file_open(&file, text_str(&path), NULL);
     text_deinit(&path);
     if (!ok)
@@ -126,7 +130,8 @@ void plan_cache_store(const struct plan_request *request, const void *bytes, uin
 {
     struct text path;
     text_init(&path);
-    if (cache_path(request, "plan", &path) && !file_replace(text_str(&path), bytes, size, NULL))
+    if (cache_path(request, plan_ending[request->level], &path) &&
+        !file_replace(text_str(&path), bytes, size, NULL))
         unlink(text_str(&path));
     text_deinit(&path);
 }

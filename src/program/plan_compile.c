@@ -9,6 +9,7 @@
 #include "program/coroutines.h"
 #include "program/debug_source.h"
 #include "program/impl_names.h"
+#include "program/memory_types.h"
 #include "program/plan_builder.h"
 #include "program/plan_cache.h"
 #include "program/symbols_check.h"
@@ -168,6 +169,7 @@ static void add_facts(struct compiler *compiler)
     format_build_id(program, hex);
     facts->build_id = plan_builder_string(&compiler->builder, hex);
     facts->machine = program->machine;
+    facts->level = compiler->request->level;
     facts->nr_units = compiler->index.nr_units;
     facts->nr_unreadable_units = compiler->index.nr_unreadable_units;
     facts->nr_rust_units = compiler->index.nr_rust_units;
@@ -195,6 +197,7 @@ static void compile_types(struct compiler *compiler)
     for (int round = 0;; round++) {
         coroutines_compile(&coroutines, &layout, compiler->source.symbols);
         tokio_add_tasks(&layout, &coroutines, compiler->source.program, compiler->source.symbols);
+        memory_types_compile(&layout, compiler->request->level);
         if (round == 3 || !layout_resolve_declared(&layout))
             break;
         plan_builder_deinit(&compiler->builder);
@@ -208,21 +211,6 @@ static void compile_types(struct compiler *compiler)
     layout_deinit(&layout);
 }
 
-static void add_vtables(struct compiler *compiler)
-{
-    const struct index_items *items = &compiler->index.dyn_vtables;
-    for (size_t i = 0; i < items->nr; i++) {
-        struct dwarf_die variable, type;
-        struct plan_vtable row = {.addr = items->rows[i].addr, .die = DIE_NONE};
-        const struct dwarf *dwarf = &compiler->source.dwarf;
-        if (dwarf_die_at(dwarf, items->rows[i].die, &variable) &&
-            dwarf_die_at(dwarf, dwarf_attr_ref(&variable, DW_AT_type), &type))
-            row.die = dwarf_attr_ref(&type, DW_AT_containing_type);
-        row.name = plan_builder_string(&compiler->builder, items->rows[i].name);
-        plan_builder_add(&compiler->builder, PLAN_VTABLES, &row);
-    }
-}
-
 static void compile(struct compiler *compiler)
 {
     say(compiler, "finding debug info");
@@ -232,7 +220,6 @@ static void compile(struct compiler *compiler)
     index_build(&compiler->index, &compiler->source.dwarf);
     say(compiler, "laying out types");
     compile_types(compiler);
-    add_vtables(compiler);
     impl_names_add(&compiler->builder, &compiler->index);
     decide_detail(compiler);
     note_damage(compiler);

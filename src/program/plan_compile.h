@@ -11,6 +11,7 @@
 struct plan_request {
     const char *path;
     const char *symbols_path; /* a rebuild with debug info to take layouts from, or NULL */
+    enum plan_level level;
     bool use_cache;
     void (*progress)(void *context, const char *step); /* may be NULL */
     void *context;

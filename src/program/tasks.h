@@ -22,6 +22,9 @@ struct task_vtable {
 struct task_vtable *tokio_find_vtables(const struct elf_file *elf, struct arena *arena,
                                        uint32_t *nr);
 
+/* Has the file task vtables?  False also where it cannot be read. */
+bool tasks_in_file(const char *path);
+
 /*
  * Adds a plan_task row for each vtable, named from DWARF, from a v0 symbol or from drop glue, and,
  * where no layouts are known, a row without vtable for each further task type that only a symbol

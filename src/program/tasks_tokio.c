@@ -456,6 +456,20 @@ static void add_symbol_tasks(struct naming *naming)
     map_deinit(&known);
 }
 
+bool tasks_in_file(const char *path)
+{
+    struct elf_file elf;
+    struct arena arena;
+    uint32_t nr = 0;
+    if (!elf_file_open(&elf, path, NULL))
+        return false;
+    arena_init(&arena);
+    tokio_find_vtables(&elf, &arena, &nr);
+    arena_deinit(&arena);
+    elf_file_close(&elf);
+    return nr > 0;
+}
+
 void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
                      const struct elf_file *program, const struct elf_file *symbols)
 {

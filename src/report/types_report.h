@@ -6,7 +6,7 @@
 #pragma once
 
 #include "analysis/future_chain.h"
-#include "analysis/state_layout.h"
+#include "model/state_layout.h"
 #include "base/error.h"
 #include "report/display.h"
 

@@ -69,6 +69,7 @@ static void hashes_tell_apart(void **state)
     /* A path's hash is chained: the parting of its steps counts. */
     assert_true(hash_str("c", hash_str("ab", 0)) != hash_str("bc", hash_str("a", 0)));
     assert_true(hash_u64(1, 0) != hash_u64(1, 1));
+    assert_true(hash_u64(2, 3) != hash_u64(3, 2));
 }
 
 int main(void)

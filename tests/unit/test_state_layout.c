@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "unit.h"
 
-#include "analysis/state_layout.h"
+#include "model/state_layout.h"
 #include "plan_sample.h"
 
 /* One future laid out, and everything behind it. */

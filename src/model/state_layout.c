@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include "analysis/state_layout.h"
+#include "model/state_layout.h"
 
 #include <stdlib.h>
 #include <string.h>

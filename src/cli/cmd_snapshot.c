@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * `asyncmem snapshot`: a process or core is opened, the plans of its images are loaded, its tasks
+ * are read while it stands still, and the snapshot is shown or kept.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/progress.h"
+#include "cli/snapshot_show.h"
+#include "model/snapshot_build.h"
+#include "model/snapshot_file.h"
+
+#include "program/tasks.h"
+
+enum {
+    OPTION_CORE = OPTION_SNAPSHOT_FIRST_OWN,
+    OPTION_EXE,
+    OPTION_EVERY,
+    OPTION_COUNT,
+    OPTION_OUTPUT = 'o',
+};
+
+struct snapshot_args {
+    struct snapshot_show_options show;
+    const char *core, *exe, *output;
+    pid_t pid;
+    double every_s; /* 0: once */
+    uint64_t count; /* 0: without end */
+};
+
+/* The images of a target that have tasks, with their plans. */
+struct image_plans {
+    struct loaded_plan *loaded;
+    const struct target_image **images;
+    const struct plan **plans;
+    size_t nr;
+};
+
+static void image_plans_deinit(struct image_plans *plans)
+{
+    for (size_t i = 0; i < plans->nr; i++)
+        plan_unload(&plans->loaded[i]);
+    free(plans->loaded);
+    free(plans->images);
+    free(plans->plans);
+    *plans = (struct image_plans){0};
+}
+
+static bool add_plan(struct image_plans *plans, const struct target_image *image,
+                     const struct common_options *options, struct error *err)
+{
+    struct loaded_plan *loaded = &plans->loaded[plans->nr];
+    if (!command_load_plan(loaded, image->path, options, PLAN_LEVEL_MEMORY, err))
+        return false;
+    plans->images[plans->nr++] = image;
+    return true;
+}
+
+/* The program's plan always, those of libraries that have tasks. */
+static bool load_plans(struct image_plans *plans, const struct target *target,
+                       const struct common_options *options, struct error *err)
+{
+    plans->loaded = memory_alloc((target->nr_images + 1) * sizeof(*plans->loaded));
+    plans->images = memory_alloc((target->nr_images + 1) * sizeof(*plans->images));
+    plans->plans = memory_alloc((target->nr_images + 1) * sizeof(*plans->plans));
+    for (size_t i = 0; i < target->nr_images; i++) {
+        const struct target_image *image = &target->images[i];
+        struct common_options own = *options;
+        if (!image->is_program)
+            own.symbols = NULL; /* --symbols is a rebuild of the program */
+        if (!image->path) {
+            if (image->is_program)
+                return error_set(err, ERROR_TARGET, "%s: %s", image->name, image->problem);
+            continue;
+        }
+        if (!image->is_program && !tasks_in_file(image->path))
+            continue;
+        if (!add_plan(plans, image, &own, err)) {
+            if (image->is_program)
+                return false;
+            command_warn(err);
+        }
+    }
+    for (size_t i = 0; i < plans->nr; i++)
+        plans->plans[i] = &plans->loaded[i].plan;
+    return true;
+}
+
+static bool open_target(struct target *target, const struct snapshot_args *args, struct error *err)
+{
+    if (args->core)
+        return target_open_core(target, args->core, args->exe, err);
+    return target_open(target, args->pid, err);
+}
+
+/* Fills an initialised snapshot. */
+static bool take(struct snapshot *snapshot, const struct snapshot_args *args, struct error *err)
+{
+    struct target target;
+    struct image_plans plans = {0};
+    struct task_reader reader = {0};
+    if (!open_target(&target, args, err))
+        return false;
+    bool ok = load_plans(&plans, &target, &args->show.common, err);
+    if (ok) {
+        ok = task_reader_read(&reader, &target, plans.images, plans.plans, plans.nr, err);
+        if (ok)
+            snapshot_build(snapshot, &reader, target.nr_images ? target.images[0].name : target.name);
+        task_reader_deinit(&reader);
+    }
+    image_plans_deinit(&plans);
+    target_close(&target);
+    return ok;
+}
+
+static bool take_and_show(const struct snapshot_args *args, struct error *err)
+{
+    struct snapshot snapshot;
+    snapshot_init(&snapshot);
+    bool ok = take(&snapshot, args, err);
+    if (ok && args->output)
+        ok = snapshot_file_write(&snapshot, args->output, err);
+    if (ok)
+        ok = snapshot_show(&snapshot, &args->show, err);
+    snapshot_deinit(&snapshot);
+    return ok;
+}
+
+static void wait_until(struct timespec *next, double seconds)
+{
+    next->tv_sec += (time_t)seconds;
+    next->tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+    if (next->tv_nsec >= 1000000000) {
+        next->tv_sec++;
+        next->tv_nsec -= 1000000000;
+    }
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL) == EINTR)
+        ;
+}
+
+static int run_all(const struct snapshot_args *args)
+{
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    for (uint64_t i = 0;;) {
+        struct error err = {0};
+        if (!take_and_show(args, &err))
+            return command_fail(&err);
+        int status = command_finish();
+        if (status != EXIT_FINE || args->every_s == 0 || ++i == args->count)
+            return status;
+        wait_until(&next, args->every_s);
+    }
+}
+
+/* --- options --------------------------------------------------------------------------------- */
+
+static bool take_seconds(const char *value, double *seconds)
+{
+    char *end;
+    errno = 0;
+    *seconds = strtod(value, &end);
+    return *value && !*end && !errno && *seconds >= 0.01 && *seconds <= 1e6;
+}
+
+static bool take_option(struct snapshot_args *args, int option, const char *value)
+{
+    switch (option) {
+    case OPTION_CORE:
+        args->core = value;
+        return true;
+    case OPTION_EXE:
+        args->exe = value;
+        return true;
+    case OPTION_OUTPUT:
+        args->output = value;
+        return true;
+    case OPTION_EVERY:
+        if (take_seconds(value, &args->every_s))
+            return true;
+        command_usage(&cmd_snapshot, "--every takes seconds from 0.01 on, not '%s'", value);
+        return false;
+    case OPTION_COUNT:
+        if (parse_number(value, &args->count) && args->count)
+            return true;
+        command_usage(&cmd_snapshot, "--count takes a number from 1 on, not '%s'", value);
+        return false;
+    default:
+        return snapshot_show_option_take(&args->show, &cmd_snapshot, option, value);
+    }
+}
+
+static bool take_pid(struct snapshot_args *args, const char *value)
+{
+    uint64_t pid;
+    if (!parse_number(value, &pid) || !pid || pid > INT32_MAX)
+        return false;
+    args->pid = (pid_t)pid;
+    return true;
+}
+
+/* EXIT_FINE, or what was printed. */
+static int check_args(struct snapshot_args *args, int nr, char **values)
+{
+    if (args->core && nr)
+        return command_usage(&cmd_snapshot, "takes a process id or --core FILE, not both");
+    if (!args->core && nr != 1)
+        return command_usage(&cmd_snapshot, "takes one process id, or --core FILE");
+    if (!args->core && !take_pid(args, values[0]))
+        return command_usage(&cmd_snapshot, "'%s' is no process id", values[0]);
+    if (args->exe && !args->core)
+        return command_usage(&cmd_snapshot, "--exe goes with --core FILE");
+    if (args->count && args->every_s == 0)
+        return command_usage(&cmd_snapshot, "--count goes with --every S");
+    if (args->every_s != 0 && args->core)
+        return command_usage(&cmd_snapshot, "--every goes with a process id");
+    if (args->every_s != 0 && args->output)
+        return command_usage(&cmd_snapshot, "-o keeps one snapshot: it does not go with --every");
+    return EXIT_FINE;
+}
+
+static const struct option long_options[] = {
+    {"core", required_argument, NULL, OPTION_CORE},
+    {"exe", required_argument, NULL, OPTION_EXE},
+    {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"task", required_argument, NULL, OPTION_TASK},
+    {"match", required_argument, NULL, OPTION_TASK_MATCH},
+    {"group", required_argument, NULL, OPTION_GROUP},
+    {"top", required_argument, NULL, OPTION_TASK_TOP},
+    {"every", required_argument, NULL, OPTION_EVERY},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"output", required_argument, NULL, OPTION_OUTPUT},
+    {"no-cache", no_argument, NULL, OPTION_NO_CACHE},
+    {"color", required_argument, NULL, OPTION_COLOR},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
+};
+
+static int run(int argc, char **argv)
+{
+    struct snapshot_args args = {0};
+    for (int option;
+         (option = command_next_option(&cmd_snapshot, argc, argv, long_options)) != -1;) {
+        if (option == OPTION_HELP) {
+            command_help(&cmd_snapshot, stdout);
+            return command_finish();
+        }
+        if (!take_option(&args, option, optarg))
+            return EXIT_USAGE;
+    }
+    int status = check_args(&args, argc - optind, argv + optind);
+    return status == EXIT_FINE ? run_all(&args) : status;
+}
+
+const struct command cmd_snapshot = {
+    .name = "snapshot",
+    .summary = "every task of a running process or a core, at its await point",
+    .usage = "[OPTION]... PID | --core FILE",
+    .help = "      --core FILE     read a core file (as gcore makes it) instead of a process\n"
+            "      --exe FILE      the program that left the core, where it was moved\n"
+            "      --symbols FILE  layouts from a rebuild of the same commit with debug = 2\n"
+            "      --json          print one JSON document (schema asyncmem.snapshot/1)\n"
+            "      --task ID       one task whole: its await tree and variables\n"
+            "      --match TEXT    only tasks that have TEXT in a future, file or status\n"
+            "      --group WHAT    lines by future and await point; type: by future; await: by await\n"
+            "      --top N         at most N lines of a table\n"
+            "      --every S       again every S seconds\n"
+            "      --count N       with --every: N times\n"
+            "  -o, --output FILE   also keep the snapshot in FILE, for asyncmem report\n"
+            "      --no-cache      neither use nor write the plan cache\n"
+            "      --color WHEN    auto, always or never\n"
+            "  -h, --help          print this\n",
+    .letters = ":ho:",
+    .run = run,
+};

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The scan for candidates: every aligned word of writable memory that is the address of a task
+ * vtable.  Through one buffer, pages that were never touched left out (pagemap, proc(5)), while the
+ * target runs.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "process/task_cells.h"
+
+enum { BUFFER_BYTES = 1 << 20, PAGE_BYTES = 4096, PAGES_AT_ONCE = 1 << 16 };
+enum { WORTH_A_PAGEMAP_BYTES = 1 << 18, MAX_SPAN_GAP_BYTES = 1 << 22 };
+
+/* Vtables that lie near each other: those of one image. */
+struct vtable_span {
+    uint64_t low, bytes;
+    uint64_t *bits; /* for each 8 bytes: is a vtable there? */
+};
+
+struct scan {
+    struct task_cells *cells;
+    int pagemap;     /* -1: none */
+    uint64_t *words; /* BUFFER_BYTES */
+    uint64_t *pages; /* PAGES_AT_ONCE entries of pagemap */
+    struct vtable_span *spans;
+    size_t nr_spans;
+};
+
+static void see_vtable(struct scan *scan, uint64_t vtable, uint64_t place)
+{
+    uint32_t kind = task_cells_kind_of(scan->cells, vtable);
+    uint32_t offset = kind ? scan->cells->kinds[kind - 1].layout.vtable : 0;
+    if (kind && place >= offset)
+        task_cells_add_candidate(scan->cells, place - offset, kind - 1);
+}
+
+static void see_words(struct scan *scan, uint64_t addr, size_t nr)
+{
+    const uint64_t *words = scan->words;
+    for (size_t s = 0; s < scan->nr_spans; s++) {
+        const struct vtable_span span = scan->spans[s];
+        for (size_t i = 0; i < nr; i++) {
+            uint64_t distance = words[i] - span.low;
+            if (distance <= span.bytes && distance % 8 == 0 &&
+                span.bits[distance / 512] >> (distance / 8 % 64) & 1)
+                see_vtable(scan, words[i], addr + i * 8);
+        }
+    }
+}
+
+static void scan_range(struct scan *scan, uint64_t start, uint64_t end)
+{
+    while (start < end) {
+        size_t wanted = end - start < BUFFER_BYTES ? end - start : BUFFER_BYTES;
+        size_t got = target_read(scan->cells->target, start, scan->words, wanted);
+        see_words(scan, start, got / 8);
+        scan->cells->scanned_bytes += got;
+        /* Behind a page that cannot be read more may follow. */
+        start += got == wanted ? got : (got + PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
+    }
+}
+
+/* Bits 63 and 62 of an entry: present, swapped out. */
+static void scan_touched(struct scan *scan, uint64_t start, uint64_t end)
+{
+    while (start < end) {
+        uint64_t nr = (end - start) / PAGE_BYTES;
+        nr = nr < PAGES_AT_ONCE ? nr : PAGES_AT_ONCE;
+        ssize_t got = pread(scan->pagemap, scan->pages, nr * 8, (off_t)(start / PAGE_BYTES * 8));
+        if (got <= 0) {
+            scan_range(scan, start, end);
+            return;
+        }
+        uint64_t read = (uint64_t)got / 8;
+        for (uint64_t page = 0; page < read;) {
+            uint64_t first = page;
+            while (page < read && scan->pages[page] >> 62)
+                page++;
+            if (page > first)
+                scan_range(scan, start + first * PAGE_BYTES, start + page * PAGE_BYTES);
+            else
+                page++;
+        }
+        start += read * PAGE_BYTES;
+    }
+}
+
+static void find_spans(struct scan *scan)
+{
+    const struct task_cells *cells = scan->cells;
+    scan->spans = memory_alloc(cells->nr_kinds * sizeof(*scan->spans));
+    for (size_t i = 0, last; i < cells->nr_kinds; i = last + 1) {
+        const uint64_t low = cells->kinds[i].vtable;
+        for (last = i; last + 1 < cells->nr_kinds; last++)
+            if (cells->kinds[last + 1].vtable - cells->kinds[last].vtable > MAX_SPAN_GAP_BYTES)
+                break;
+        uint64_t bytes = cells->kinds[last].vtable - low;
+        struct vtable_span *span = &scan->spans[scan->nr_spans++];
+        *span = (struct vtable_span){low, bytes, memory_alloc(bytes / 64 + 8)};
+        for (size_t k = i; k <= last; k++) {
+            uint64_t distance = cells->kinds[k].vtable - low;
+            span->bits[distance / 512] |= (uint64_t)1 << (distance / 8 % 64);
+        }
+    }
+}
+
+void cell_scan(struct task_cells *cells)
+{
+    char path[64];
+    struct scan scan = {.cells = cells,
+                        .words = memory_alloc(BUFFER_BYTES),
+                        .pages = memory_alloc(PAGES_AT_ONCE * sizeof(uint64_t))};
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)cells->target->pid);
+    scan.pagemap = cells->target->is_core ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    find_spans(&scan);
+    for (size_t i = 0; i < cells->target->nr_mappings; i++) {
+        const struct mapping *mapping = &cells->target->mappings[i];
+        if (!mapping->readable || !mapping->writable || mapping->is_shared || mapping->is_device)
+            continue;
+        if (scan.pagemap >= 0 && mapping->end - mapping->start >= WORTH_A_PAGEMAP_BYTES)
+            scan_touched(&scan, mapping->start, mapping->end);
+        else
+            scan_range(&scan, mapping->start, mapping->end);
+    }
+    if (scan.pagemap >= 0)
+        close(scan.pagemap);
+    for (size_t s = 0; s < scan.nr_spans; s++)
+        free(scan.spans[s].bits);
+    free(scan.spans);
+    free(scan.words);
+    free(scan.pages);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "process/process_plan.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+enum { MAX_DEPTH = 12 };
+
+/* --- finding members ------------------------------------------------------------------------- */
+
+const struct plan_member *process_plan_member(const struct plan *plan, plan_type_id id,
+                                              const char *name)
+{
+    const struct plan_type *type = plan_type(plan, id);
+    const struct plan_member *members = type ? plan_members(plan, type) : NULL;
+    for (uint32_t m = 0; type && m < type->nr_members; m++)
+        if (strcmp(plan_string(plan, members[m].name), name) == 0)
+            return &members[m];
+    return NULL;
+}
+
+static plan_type_id find(const struct plan *plan, plan_type_id id, const char *name,
+                         uint64_t *offset, int depth)
+{
+    const struct plan_member *own = process_plan_member(plan, id, name);
+    if (own) {
+        *offset += own->offset_bytes;
+        return own->type;
+    }
+    const struct plan_type *type = plan_type(plan, id);
+    if (!type || !depth)
+        return (plan_type_id){0};
+    const struct plan_member *members = plan_members(plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++) {
+        uint64_t inner = *offset + members[m].offset_bytes;
+        plan_type_id found = find(plan, members[m].type, name, &inner, depth - 1);
+        if (found.v) {
+            *offset = inner;
+            return found;
+        }
+    }
+    return (plan_type_id){0};
+}
+
+plan_type_id process_plan_find(const struct plan *plan, plan_type_id type, const char *name,
+                               uint64_t *offset)
+{
+    *offset = 0;
+    return find(plan, type, name, offset, MAX_DEPTH);
+}
+
+static plan_type_id find_pointer(const struct plan *plan, plan_type_id id, uint64_t *offset,
+                                 int depth)
+{
+    const struct plan_type *type = plan_type(plan, id);
+    if (!type || !depth)
+        return (plan_type_id){0};
+    if (type->kind == PLAN_TYPE_POINTER)
+        return id;
+    const struct plan_member *members = plan_members(plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++) {
+        uint64_t inner = *offset + members[m].offset_bytes;
+        plan_type_id found = find_pointer(plan, members[m].type, &inner, depth - 1);
+        if (found.v) {
+            *offset = inner;
+            return found;
+        }
+    }
+    return (plan_type_id){0};
+}
+
+plan_type_id process_plan_pointer(const struct plan *plan, plan_type_id type, uint64_t *offset)
+{
+    *offset = 0;
+    return find_pointer(plan, type, offset, MAX_DEPTH);
+}
+
+/* --- what a type is to the walk -------------------------------------------------------------- */
+
+static bool is_transparent(const char *name)
+{
+    static const char *const wrappers[] = {
+        "core::pin::Pin<",
+        "alloc::boxed::Box<",
+        "futures_util::future::maybe_done::MaybeDone<",
+        "futures_util::future::try_maybe_done::TryMaybeDone<",
+        "tokio::future::maybe_done::MaybeDone<",
+        "&",
+        "*",
+    };
+    for (size_t i = 0; i < sizeof(wrappers) / sizeof(*wrappers); i++)
+        if (str_starts_with(name, wrappers[i]))
+            return true;
+    return false;
+}
+
+static bool is_word(const struct plan *plan, plan_type_id id)
+{
+    const struct plan_type *type = plan_type(plan, id);
+    return type && type->size_bytes == 8;
+}
+
+static void see_struct(const struct process_plan *own, const struct plan_type *type,
+                       plan_type_id id, struct walk_type *walk)
+{
+    const struct plan *plan = own->plan;
+    const struct plan_member *pointer = process_plan_member(plan, id, "pointer");
+    const struct plan_member *vtable = process_plan_member(plan, id, "vtable");
+    const struct plan_member *data = process_plan_member(plan, id, "data_ptr");
+    const struct plan_member *length = process_plan_member(plan, id, "length");
+    walk->kind = WALK_MEMBERS;
+    if (type->size_bytes == 16 && pointer && vtable && is_word(plan, pointer->type)) {
+        walk->kind = WALK_DYN;
+        walk->data_offset = (uint32_t)pointer->offset_bytes;
+        walk->other_offset = (uint32_t)vtable->offset_bytes;
+    } else if (type->size_bytes == 16 && data && length) {
+        walk->kind = WALK_SLICE;
+        walk->data_offset = (uint32_t)data->offset_bytes;
+        walk->other_offset = (uint32_t)length->offset_bytes;
+    } else if (type->pointee.v) {
+        uint64_t at, len;
+        bool ok =
+            process_plan_pointer(plan, id, &at).v && process_plan_find(plan, id, "len", &len).v;
+        /* A ring's elements are not in one piece from its first place on: not followed. */
+        if (ok && str_starts_with(plan_string(plan, type->name), "alloc::vec::Vec<")) {
+            walk->kind = WALK_VEC;
+            walk->data_offset = (uint32_t)at;
+            walk->other_offset = (uint32_t)len;
+        }
+    }
+}
+
+static void see_type(const struct process_plan *own, uint32_t i)
+{
+    const struct plan_type *type = &own->plan->types[i];
+    struct walk_type *walk = &own->types[i];
+    static const uint8_t kinds[NR_PLAN_TYPE_KINDS] = {
+        [PLAN_TYPE_COROUTINE] = WALK_COROUTINE, [PLAN_TYPE_VARIANTS] = WALK_VARIANTS,
+        [PLAN_TYPE_POINTER] = WALK_POINTER,     [PLAN_TYPE_ARRAY] = WALK_ARRAY,
+        [PLAN_TYPE_STRUCT] = WALK_MEMBERS,
+    };
+    walk->kind = kinds[type->kind];
+    walk->is_transparent = is_transparent(plan_string(own->plan, type->name));
+    if (type->kind == PLAN_TYPE_STRUCT)
+        see_struct(own, type, (plan_type_id){i + 1}, walk);
+}
+
+static bool leads(const struct process_plan *own, plan_type_id id)
+{
+    return id.v && own->types[id.v - 1].leads;
+}
+
+/* Is the pointer of a fat one to `dyn Future` or to a trait that futures implement? */
+static bool is_dyn_future(const struct process_plan *own, const struct plan_type *type)
+{
+    const struct plan_member *members = plan_members(own->plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++) {
+        const struct plan_type *pointer = plan_type(own->plan, members[m].type);
+        const struct plan_type *pointee = pointer ? plan_type(own->plan, pointer->pointee) : NULL;
+        const char *name =
+            pointee ? plan_string(own->plan, pointee->name) : plan_string(own->plan, type->name);
+        if (strstr(name, "dyn ") && strstr(name, "Future<"))
+            return true;
+    }
+    return strstr(plan_string(own->plan, type->name), "Future<") != NULL;
+}
+
+static bool leads_now(const struct process_plan *own, uint32_t i)
+{
+    const struct plan *plan = own->plan;
+    const struct plan_type *type = &plan->types[i];
+    if (type->is_future)
+        return true;
+    switch (own->types[i].kind) {
+    case WALK_POINTER:
+    case WALK_VEC:
+        return leads(own, type->pointee);
+    case WALK_ARRAY:
+        return leads(own, type->element);
+    case WALK_DYN:
+        return is_dyn_future(own, type);
+    case WALK_NOTHING:
+        return false;
+    default:
+        break;
+    }
+    const struct plan_member *members = plan_members(plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++)
+        if (leads(own, members[m].type))
+            return true;
+    const struct plan_variant *variants = plan_variants(plan, type);
+    for (uint32_t v = 0; v < type->nr_variants; v++)
+        if (leads(own, variants[v].payload))
+            return true;
+    return false;
+}
+
+/* A Pin<Box<dyn Trait>> that is a future holds a future, whatever the trait. */
+static void mark_trait_objects(struct process_plan *own, const struct plan_type *type)
+{
+    const struct plan_member *members = plan_members(own->plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++)
+        if (members[m].type.v && own->types[members[m].type.v - 1].kind == WALK_DYN)
+            own->types[members[m].type.v - 1].leads = true;
+}
+
+/* Parts come before wholes, pointees anywhere: passes until nothing changes. */
+static void find_leads(struct process_plan *own)
+{
+    for (uint32_t i = 0; i < own->plan->nr_types; i++)
+        if (own->plan->types[i].is_future && own->types[i].is_transparent)
+            mark_trait_objects(own, &own->plan->types[i]);
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < own->plan->nr_types; i++) {
+            if (own->types[i].leads || !leads_now(own, i))
+                continue;
+            own->types[i].leads = true;
+            changed = true;
+        }
+    }
+    for (uint32_t i = 0; i < own->plan->nr_types; i++)
+        if (!own->types[i].leads)
+            own->types[i].kind = own->types[i].kind == WALK_POINTER ? WALK_POINTER : WALK_NOTHING;
+}
+
+void process_plan_init(struct process_plan *own, const struct target_image *image,
+                       const struct plan *plan)
+{
+    *own = (struct process_plan){.image = *image, .plan = plan};
+    arena_init(&own->arena);
+    own->types = arena_alloc(&own->arena, (plan->nr_types + 1) * sizeof(*own->types));
+    for (uint32_t i = 0; i < plan->nr_types; i++)
+        see_type(own, i);
+    find_leads(own);
+    map_init(&own->vtables);
+    map_init(&own->polls);
+    for (uint32_t i = 0; i < plan->nr_vtables; i++)
+        if (plan->vtables[i].addr)
+            *map_put(&own->vtables, plan->vtables[i].addr, NULL) = i + 1;
+    for (uint32_t i = 0; i < plan->nr_futures; i++)
+        if (plan->futures[i].poll_addr)
+            *map_put(&own->polls, plan->futures[i].poll_addr, NULL) = i + 1;
+}
+
+void process_plan_deinit(struct process_plan *own)
+{
+    map_deinit(&own->vtables);
+    map_deinit(&own->polls);
+    arena_deinit(&own->arena);
+}

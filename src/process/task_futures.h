@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The await tree of each task: from the future in its cell along `__awaitee` and, in adapters,
+ * along every member, pointer, slice and trait object that leads to a future, by their types.  The
+ * stage before: task_cells.  The stage after: model/snapshot_build.
+ *
+ * All tasks are walked side by side, a round for each step through a pointer, so that the many
+ * small reads of a round become few system calls while the target stands still.
+ */
+#pragma once
+
+#include "process/task_cells.h"
+
+/* A future that was met. */
+struct task_frame {
+    uint32_t task;   /* position in cells->rows */
+    uint32_t parent; /* position + 1 in frames; 0: the task's own future */
+    uint32_t plan;   /* position in cells->plans */
+    plan_type_id type;
+    uint32_t variant; /* position + 1 among the type's variants; 0: no state machine */
+    uint64_t addr;
+};
+
+struct task_futures {
+    const struct task_cells *cells;
+    struct task_frame *frames; /* a parent before its children; tasks mixed */
+    size_t nr, capacity;
+    struct walk_item *items, *next_items; /* what this and the next round read */
+    size_t nr_items, items_capacity, nr_next, next_capacity;
+    struct map seen;      /* hash of task, address and type */
+    struct map dyn_types; /* vtable that debug info does not name -> type id, or 0 */
+    bool is_cut;          /* the walk took too long: trees are not whole */
+    bool *is_partial;     /* by task: something could not be read */
+};
+
+void task_futures_init(struct task_futures *futures, const struct task_cells *cells);
+void task_futures_deinit(struct task_futures *futures);
+
+/* In the stopped target; gives up at `deadline_ns` (CLOCK_MONOTONIC; 0: never). */
+void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "process/task_reader.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* If a target does not stop, it goes on after this; and this long its trees may take at most. */
+enum { STOP_LIMIT_MS = 100, WALK_LIMIT_MS = 1000 };
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void read_stopped(struct task_reader *reader)
+{
+    const bool is_core = reader->target->is_core;
+    uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WALK_LIMIT_MS * UINT64_C(1000000);
+    reader->taken_at_ns = is_core ? reader->target->taken_at_ns : (int64_t)clock_ns(CLOCK_REALTIME);
+    reader->nr_threads = reader->target->nr_threads;
+    task_cells_read(&reader->cells, &reader->reading);
+    task_futures_read(&reader->futures, &reader->reading, is_core ? 0 : deadline);
+}
+
+bool task_reader_read(struct task_reader *reader, struct target *target,
+                      const struct target_image *const *images, const struct plan *const *plans,
+                      size_t nr_plans, struct error *err)
+{
+    *reader = (struct task_reader){.target = target, .nr_plans = nr_plans};
+    reader->plans = memory_alloc((nr_plans + 1) * sizeof(*reader->plans));
+    for (size_t i = 0; i < nr_plans; i++)
+        process_plan_init(&reader->plans[i], images[i], plans[i]);
+    if (!target_read_mappings(target, err)) /* compiling plans may have taken a while */
+        return false;
+    task_cells_init(&reader->cells, target, reader->plans, nr_plans);
+    task_cells_scan(&reader->cells);
+    reading_init(&reader->reading, target, task_cells_expected_bytes(&reader->cells));
+    task_futures_init(&reader->futures, &reader->cells);
+    if (!target_stop(target, STOP_LIMIT_MS, err))
+        return false;
+    read_stopped(reader);
+    reader->stop_ns = target_resume(target);
+    task_cells_mark_copies(&reader->cells);
+    return true;
+}
+
+void task_reader_deinit(struct task_reader *reader)
+{
+    task_futures_deinit(&reader->futures);
+    reading_deinit(&reader->reading);
+    task_cells_deinit(&reader->cells);
+    for (size_t i = 0; i < reader->nr_plans; i++)
+        process_plan_deinit(&reader->plans[i]);
+    free(reader->plans);
+}

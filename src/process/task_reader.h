@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * All that is read from a target, in order: a scan for candidate cells while it runs; the pause;
+ * cells, runtimes and await trees; the target goes on.  The stages before: target, plans.  The
+ * stage after: model/snapshot_build, which needs the target no more.
+ */
+#pragma once
+
+#include "process/task_futures.h"
+
+struct task_reader {
+    struct target *target;
+    struct process_plan *plans;
+    size_t nr_plans;
+    struct task_cells cells;
+    struct reading reading;
+    struct task_futures futures;
+    uint64_t stop_ns;    /* how long the target stood still; 0 for a core */
+    size_t nr_threads;   /* while it stood still */
+    int64_t taken_at_ns; /* since 1970 */
+};
+
+/*
+ * `plans[i]` is that of `images[i]`.  ERROR_TARGET when the target could not be stopped; it goes
+ * on then.  task_reader_deinit in any case.
+ */
+MUST_CHECK bool task_reader_read(struct task_reader *reader, struct target *target,
+                                 const struct target_image *const *images,
+                                 const struct plan *const *plans, size_t nr_plans,
+                                 struct error *err);
+void task_reader_deinit(struct task_reader *reader);
