@@ -32,6 +32,13 @@ static uint64_t hash_string(const struct snapshot *snapshot, snapshot_str str, u
 
 /* --- the await point of a task --------------------------------------------------------------- */
 
+/* A future of a library that says what it waits for; poll_fn only runs what is below it. */
+static bool tells(const struct snapshot *snapshot, const struct snapshot_state *state)
+{
+    return state->waits_for.v &&
+           strcmp(snapshot_string(snapshot, state->waits_for), "poll_fn") != 0;
+}
+
 static bool is_await(const struct snapshot *snapshot, const struct snapshot_state *state)
 {
     return state->file.v && strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
@@ -59,6 +66,8 @@ static struct snapshot_await find_await(const struct snapshot *snapshot,
     while (nr_children[at] == 1) {
         at = child[at];
         await.innermost = frames[at - 1].state;
+        if (tells(snapshot, &states[await.innermost - 1]))
+            return await; /* the await is that of the user, not one inside the library */
         if (is_await(snapshot, &states[await.innermost - 1]))
             await.state = await.innermost;
     }

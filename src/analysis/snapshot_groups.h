@@ -4,8 +4,9 @@
  * The stage before: a checked struct snapshot.  The stage after: report/snapshot_*.
  *
  * The await point of a task is the innermost await on the chain of single children from its
- * future down: where the tree forks (join!, select!) or ends, the chain ends.  Sums leave out
- * what is unknown and count it.
+ * future down: the chain ends where the tree forks (join!, select!) or ends, or at a future that
+ * says what it waits for ("mutex lock"), so that the place is the user's, not one in a library.
+ * Sums leave out what is unknown and count it.
  */
 #pragma once
 

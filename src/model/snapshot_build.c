@@ -112,6 +112,23 @@ static void set_place(struct build *build, struct image_names *image,
     }
 }
 
+/* Can nothing be below it in a tree?  Then its own name says what is waited for. */
+static bool is_leaf(const struct process_plan *own, plan_type_id id)
+{
+    const struct plan_type *type = plan_type(own->plan, id);
+    const struct plan_member *members = plan_members(own->plan, type);
+    if (type->kind == PLAN_TYPE_COROUTINE)
+        return false;
+    for (uint32_t m = 0; m < type->nr_members; m++)
+        if (members[m].type.v && own->types[members[m].type.v - 1].leads)
+            return false;
+    const struct plan_variant *variants = plan_variants(own->plan, type);
+    for (uint32_t v = 0; v < type->nr_variants; v++)
+        if (variants[v].payload.v && own->types[variants[v].payload.v - 1].leads)
+            return false;
+    return true;
+}
+
 static uint32_t state_id(struct build *build, const struct task_frame *frame)
 {
     bool is_new;
@@ -123,13 +140,16 @@ static uint32_t state_id(struct build *build, const struct task_frame *frame)
         return *known;
     const struct plan_type *type = plan_type(image->plan, frame->type);
     const struct future_type *future = future_types_find(&image->types, frame->type);
-    const char *words = leaf_name(plan_string(image->plan, type->name));
     struct snapshot_state state = {
         .future = type_name(build, image, frame->type, NAME_PATH),
         .full = type_name(build, image, frame->type, NAME_FULL),
         .future_bytes = type->size_bytes,
     };
-    state.waits_for = words ? intern(build, words) : (snapshot_str){0};
+    const char *words = leaf_name(snapshot_string(build->snapshot, state.full));
+    if (words)
+        state.waits_for = intern(build, words);
+    else if (is_leaf(&build->reader->plans[frame->plan], frame->type))
+        state.waits_for = type_name(build, image, frame->type, NAME_SHORT);
     const struct state_layout *layout = future ? layout_of(image, future, frame->variant) : NULL;
     if (layout) {
         set_place(build, image, future, layout, &state);
