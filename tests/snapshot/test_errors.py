@@ -93,7 +93,8 @@ def traced():
 def program_of_32_bits():
     header = b"\x7fELF\1\1\1" + bytes(9) + struct.pack(
         "<HHIIIIIHHHHHH", 2, 3, 1, 0x8048054, 52, 0, 0, 52, 32, 1, 40, 0, 0)
-    segment = struct.pack("<IIIIIIII", 1, 0, 0x8048000, 0x8048000, 0x54 + len(LOOP_32), 0x54 + len(LOOP_32), 5, 4096)
+    size = 0x54 + len(LOOP_32)
+    segment = struct.pack("<IIIIIIII", 1, 0, 0x8048000, 0x8048000, size, size, 5, 4096)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "program"
         path.write_bytes(header + segment + LOOP_32)
