@@ -64,6 +64,10 @@ static bool add_plan(struct image_plans *plans, const struct target_image *image
 static bool load_plans(struct image_plans *plans, const struct target *target,
                        const struct common_options *options, struct error *err)
 {
+    if (!target->nr_images)
+        return error_set(err, ERROR_INPUT,
+                         "%s: does not say which programs were mapped%s: make a core by gcore PID",
+                         target->name, target->is_truncated ? " (that is cut off)" : "");
     plans->loaded = memory_alloc((target->nr_images + 1) * sizeof(*plans->loaded));
     plans->images = memory_alloc((target->nr_images + 1) * sizeof(*plans->images));
     plans->plans = memory_alloc((target->nr_images + 1) * sizeof(*plans->plans));
@@ -109,7 +113,8 @@ static bool take(struct snapshot *snapshot, const struct snapshot_args *args, st
     if (ok) {
         ok = task_reader_read(&reader, &target, plans.images, plans.plans, plans.nr, err);
         if (ok)
-            snapshot_build(snapshot, &reader, target.nr_images ? target.images[0].name : target.name);
+            snapshot_build(snapshot, &reader,
+                           target.nr_images ? target.images[0].name : target.name);
         task_reader_deinit(&reader);
     }
     image_plans_deinit(&plans);
@@ -261,20 +266,21 @@ const struct command cmd_snapshot = {
     .name = "snapshot",
     .summary = "every task of a running process or a core, at its await point",
     .usage = "[OPTION]... PID | --core FILE",
-    .help = "      --core FILE     read a core file (as gcore makes it) instead of a process\n"
-            "      --exe FILE      the program that left the core, where it was moved\n"
-            "      --symbols FILE  layouts from a rebuild of the same commit with debug = 2\n"
-            "      --json          print one JSON document (schema asyncmem.snapshot/1)\n"
-            "      --task ID       one task whole: its await tree and variables\n"
-            "      --match TEXT    only tasks that have TEXT in a future, file or status\n"
-            "      --group WHAT    lines by future and await point; type: by future; await: by await\n"
-            "      --top N         at most N lines of a table\n"
-            "      --every S       again every S seconds\n"
-            "      --count N       with --every: N times\n"
-            "  -o, --output FILE   also keep the snapshot in FILE, for asyncmem report\n"
-            "      --no-cache      neither use nor write the plan cache\n"
-            "      --color WHEN    auto, always or never\n"
-            "  -h, --help          print this\n",
+    .help =
+        "      --core FILE     read a core file (as gcore makes it) instead of a process\n"
+        "      --exe FILE      the program that left the core, where it was moved\n"
+        "      --symbols FILE  layouts from a rebuild of the same commit with debug = 2\n"
+        "      --json          print one JSON document (schema asyncmem.snapshot/1)\n"
+        "      --task ID       one task whole: its await tree and variables\n"
+        "      --match TEXT    only tasks that have TEXT in a future, file or status\n"
+        "      --group WHAT    lines by future and await point; type: by future; await: by await\n"
+        "      --top N         at most N lines of a table\n"
+        "      --every S       again every S seconds\n"
+        "      --count N       with --every: N times\n"
+        "  -o, --output FILE   also keep the snapshot in FILE, for asyncmem report\n"
+        "      --no-cache      neither use nor write the plan cache\n"
+        "      --color WHEN    auto, always or never\n"
+        "  -h, --help          print this\n",
     .letters = ":ho:",
     .run = run,
 };

@@ -463,6 +463,16 @@ static void add_facts(struct build *build, const char *program)
     facts->stop_ns = reader->stop_ns;
 }
 
+static void add_notes(struct build *build)
+{
+    if (!build->reader->target->is_truncated)
+        return;
+    struct snapshot_note note = {intern(
+        build,
+        "the core file is truncated: tasks may be missing; copy it again, or raise ulimit -c")};
+    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+}
+
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
                     const char *program)
 {
@@ -481,6 +491,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     }
     add_facts(&build, program);
     add_images(&build);
+    add_notes(&build);
     add_runtimes(&build);
     add_tasks(&build);
     for (size_t i = 0; i < reader->nr_plans; i++) {

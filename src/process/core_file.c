@@ -156,6 +156,7 @@ static void take_loads(struct core_reader *reader)
         if (there < load->dumped_bytes)
             target->is_truncated = true;
         there = there < load->dumped_bytes ? there : load->dumped_bytes;
+        reader->has_data |= there && (load->flags & PF_W);
         if (there)
             target->segments[target->nr_segments++] =
                 (struct core_segment){load->start, there, bytes.pos};
@@ -200,7 +201,7 @@ static bool read_core(struct core_reader *reader, struct error *err)
             add_load(reader, &phdr);
     }
     take_loads(reader);
-    if (!target->nr_segments)
+    if (!reader->has_data)
         return error_set(
             err, ERROR_INPUT,
             target->is_truncated

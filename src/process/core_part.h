@@ -20,6 +20,7 @@ struct core_reader {
     struct core_load *loads; /* by start, none overlaps another */
     size_t nr_loads, loads_capacity;
     char short_name[17]; /* pr_fname, "" unknown */
+    bool has_data;       /* some writable memory was dumped */
 };
 
 /* The load that begins at `start`, or NULL. */
