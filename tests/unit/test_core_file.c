@@ -525,7 +525,7 @@ static void keeps_what_a_truncated_core_has(void **state)
         assert_int_equal(target_read(&cut, heap, is, sizeof(is)), heap_there);
         target_close(&cut);
     }
-    assert_true(nr_opened > 300);
+    assert_true(nr_opened > 200); /* a core without writable memory is none */
     target_close(&whole);
     bytes_free(&bytes);
     core_build_free(&build);
