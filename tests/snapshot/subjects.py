@@ -39,6 +39,8 @@ class Subject:
 
     def __init__(self, program, *arguments, **more):
         path = PROGRAMS / program if isinstance(program, str) and "/" not in program else program
+        # meson sets MALLOC_PERTURB_; the programs are to leave in freed memory what users' programs leave.
+        more.setdefault("env", {name: value for name, value in os.environ.items() if name != "MALLOC_PERTURB_"})
         self.process = subprocess.Popen([str(path), *map(str, arguments)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, **more)
         self.pid = self.process.pid

@@ -136,7 +136,8 @@ def the_program_itself():
 
 
 def core_header_of_32_bits():
-    return b"\x7fELF\1\1\1" + bytes(9) + struct.pack("<HHIIIIIHHHHHH", 4, 3, 1, 0, 52, 0, 0, 52, 32, 0, 40, 0, 0) + bytes(200)
+    rest = struct.pack("<HHIIIIIHHHHHH", 4, 3, 1, 0, 52, 0, 0, 52, 32, 0, 40, 0, 0)
+    return b"\x7fELF\1\1\1" + bytes(9) + rest + bytes(200)
 
 
 CASES = [
