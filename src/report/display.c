@@ -146,6 +146,24 @@ void display_number(uint64_t number, struct text *out)
     }
 }
 
+void display_variable(const char *name, struct text *out)
+{
+    if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9')
+        text_append_str(out, "(temporary)");
+    else
+        display_escape(name, out);
+}
+
+const char *display_last_words(const char *path, unsigned nr)
+{
+    const char *end = path + strcspn(path, "<{(");
+    unsigned words = 0;
+    for (const char *at = end; at > path + 1; at--)
+        if (at[-1] == ':' && at[-2] == ':' && at < end && ++words == nr)
+            return at;
+    return path;
+}
+
 const char *display_last_steps(const char *path, unsigned nr)
 {
     unsigned slashes = 0;

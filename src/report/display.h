@@ -35,6 +35,11 @@ unsigned display_width(const char *text);
 /* "16,640" */
 void display_number(uint64_t number, struct text *out);
 
+/* A variable's name, escaped; "(temporary)" for the compiler's own __3. */
+void display_variable(const char *name, struct text *out);
+/* The last `nr` steps of a Rust path, arguments left whole: http1::Connection<T>. */
+const char *display_last_words(const char *path, unsigned nr);
+
 /* The last `nr` steps of a path. */
 const char *display_last_steps(const char *path, unsigned nr);
 /* "server/src/conn.rs:88", escaped: the end of a path, or all of it; NULL: "unknown place". */

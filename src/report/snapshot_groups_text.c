@@ -5,6 +5,7 @@
  * futures get what the others leave.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "report/snapshot_writer.h"
 
@@ -13,12 +14,13 @@ enum {
     SHOWN_FINISHED = 8,
     NUMBER_COLUMNS = 7,
     BYTES_COLUMNS = 12,
+    EACH_COLUMNS = 9,
     NARROW_COLUMNS = 100, /* a screen of fewer gets shorter cells */
-    MAX_WAITS_COLUMNS = 24,
+    MAX_WAITS_COLUMNS = 18,
     NARROW_WAITS_COLUMNS = 14,
 };
 
-/* A line of the table, of zeros at first; `left` holds the numbers and the status. */
+/* A line of the table, of zeros at first; `left` holds the numbers. */
 struct row {
     struct text left, name, place, waits;
 };
@@ -55,6 +57,15 @@ static void put_sum(struct text *out, const struct snapshot_sum *sum, int column
     text_deinit(&digits);
 }
 
+/* The size of one future: a big one lies outside of its cell. */
+static void put_each(struct text *out, uint64_t bytes)
+{
+    if (bytes == ~(uint64_t)0)
+        text_printf(out, "%*s", EACH_COLUMNS, "?");
+    else
+        put_number(out, bytes, EACH_COLUMNS);
+}
+
 /* --- groups ---------------------------------------------------------------------------------- */
 
 /* "demo/src/conn.rs:88 select!"; on a narrow screen "conn.rs:88". */
@@ -89,11 +100,11 @@ static void append_waits(const struct snapshot *snapshot, const struct snapshot_
     const struct snapshot_state *state =
         &snapshot_states(snapshot, NULL)[group->await.innermost - 1];
     if (state->waits_for.v)
-        display_escape(snapshot_string(snapshot, state->waits_for), out);
+        display_escape(display_last_words(snapshot_string(snapshot, state->waits_for), 1), out);
     else if (group->await.forks)
         text_append_str(out, "several futures");
     else if (group->await.innermost != group->await.state)
-        display_escape(snapshot_string(snapshot, state->future), out);
+        display_escape(display_last_words(snapshot_string(snapshot, state->future), 1), out);
 }
 
 static void fill_row(const struct snapshot_report *report, const struct snapshot_group *group,
@@ -103,15 +114,13 @@ static void fill_row(const struct snapshot_report *report, const struct snapshot
     enum snapshot_grouping by = report->options->group;
     put_number(&row->left, group->nr_tasks, NUMBER_COLUMNS);
     put_sum(&row->left, &group->cells, BYTES_COLUMNS);
+    if (by != SNAPSHOT_GROUP_AWAIT)
+        put_each(&row->left, snapshot_kinds(snapshot, NULL)[group->kind - 1].future_bytes);
     text_append_str(&row->left, "  ");
-    if (by == SNAPSHOT_GROUP_BOTH) {
-        struct text status;
-        text_init(&status);
-        snapshot_append_status(group->status, &status);
-        text_printf(&row->left, "%-12s  ", text_str(&status));
-        text_deinit(&status);
+    if (by == SNAPSHOT_GROUP_BOTH && group->status == TASK_SUSPENDED)
         append_waits(snapshot, group, &row->waits);
-    }
+    else if (by == SNAPSHOT_GROUP_BOTH)
+        snapshot_append_status(group->status, &row->waits);
     if (by == SNAPSHOT_GROUP_AWAIT)
         display_escape(group->name, &row->name);
     else
@@ -131,6 +140,20 @@ static void append_padded(struct text *line, struct text *cell, unsigned columns
     text_append_str(line, text_str(cell));
     for (unsigned width = display_width(text_str(cell)); width < columns; width++)
         text_append_char(line, ' ');
+}
+
+/* Of a name that is too long the last steps say most; "root: " before it stays. */
+static void shorten_name(struct text *name, unsigned columns)
+{
+    const char *colon = strstr(text_str(name), ": ");
+    const size_t from = colon ? (size_t)(colon + 2 - text_str(name)) : 0;
+    for (unsigned steps = 3; steps && display_width(text_str(name)) > columns; steps--) {
+        const char *path = text_str(name) + from, *last = display_last_words(path, steps);
+        if (from + display_width(last) > columns && steps > 1)
+            continue;
+        memmove(name->data + from, last, strlen(last) + 1);
+        name->length -= (size_t)(last - path);
+    }
 }
 
 static void trim_end(struct text *line)
@@ -165,6 +188,7 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
         struct text line;
         text_init(&line);
         text_append_str(&line, text_str(&rows[i].left));
+        shorten_name(&rows[i].name, name);
         append_padded(&line, &rows[i].name, name, false);
         if (place) {
             text_append_str(&line, "  ");
@@ -186,14 +210,15 @@ static void put_rows(struct row *rows, size_t nr, const struct display *display)
 
 static void fill_head(enum snapshot_grouping by, struct row *row)
 {
-    text_printf(&row->left, "%*s%*s  ", NUMBER_COLUMNS, "TASKS", BYTES_COLUMNS, "CELL BYTES");
-    if (by == SNAPSHOT_GROUP_BOTH)
-        text_printf(&row->left, "%-12s  ", "STATUS");
+    text_printf(&row->left, "%*s%*s", NUMBER_COLUMNS, "TASKS", BYTES_COLUMNS, "CELL BYTES");
+    if (by != SNAPSHOT_GROUP_AWAIT)
+        text_printf(&row->left, "%*s", EACH_COLUMNS, "FUTURE B");
+    text_append_str(&row->left, "  ");
     text_append_str(&row->name, by == SNAPSHOT_GROUP_AWAIT ? "FUTURE THAT AWAITS" : "FUTURE");
     if (by != SNAPSHOT_GROUP_TYPE)
         text_append_str(&row->place, "AWAIT");
     if (by == SNAPSHOT_GROUP_BOTH)
-        text_append_str(&row->waits, "WAITS FOR");
+        text_append_str(&row->waits, "WAITS FOR OR IS");
 }
 
 /* Groups of finished tasks have their own table, with why they are kept. */

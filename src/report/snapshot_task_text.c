@@ -52,6 +52,13 @@ static void append_branches(const struct tree *tree, uint32_t at, bool is_head, 
     }
 }
 
+/* The compiler notes in a `__7: bool` whether another variable was moved away. */
+static bool is_drop_flag(const struct tree *tree, const struct snapshot_slot *slot)
+{
+    return str_starts_with(snapshot_string(tree->snapshot, slot->name), "__") &&
+           strcmp(snapshot_string(tree->snapshot, slot->type), "bool") == 0;
+}
+
 static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot_slot *slot)
 {
     struct text line;
@@ -66,7 +73,7 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
         display_number(slot->inline_bytes, &digits);
     text_printf(&line, "%*s B  ", SLOT_BYTES_COLUMNS, text_str(&digits));
     text_deinit(&digits);
-    display_escape(snapshot_string(tree->snapshot, slot->name), &line);
+    display_variable(snapshot_string(tree->snapshot, slot->name), &line);
     text_append_str(&line, ": ");
     display_escape(snapshot_string(tree->snapshot, slot->type), &line);
     display_dim(tree->display, true);
@@ -106,7 +113,8 @@ static void put_frame(const struct tree *tree, uint32_t at)
     text_deinit(&line);
     const struct snapshot_slot *slots = snapshot_slots(snapshot, NULL);
     for (uint32_t i = 0; i < state->nr_slots; i++)
-        put_slot(tree, at, &slots[state->first_slot - 1 + i]);
+        if (!is_drop_flag(tree, &slots[state->first_slot - 1 + i]))
+            put_slot(tree, at, &slots[state->first_slot - 1 + i]);
 }
 
 /* The frame drawn after this one: its child, its sibling, or a sibling of an ancestor. */

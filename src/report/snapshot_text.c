@@ -27,6 +27,10 @@ void snapshot_append_status(uint32_t status, struct text *out)
 void snapshot_append_kind(const struct snapshot *snapshot, const struct snapshot_kind *kind,
                           struct text *out)
 {
+    if (kind->kind == TASK_KIND_WORKER) {
+        text_append_str(out, "runtime worker"); /* its future is the runtime's own loop */
+        return;
+    }
     if (kind->kind == TASK_KIND_UNKNOWN)
         text_append_str(out, "unknown kind: ");
     else if (kind->kind != TASK_KIND_ASYNC)

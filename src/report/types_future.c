@@ -113,10 +113,8 @@ static void append_variable(const struct state_slot *slot, struct text *out)
         text_printf(&whole, ".%s", field + 2);
         display_escape(text_str(&whole), out);
         text_deinit(&whole);
-    } else if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9') {
-        text_append_str(out, "(temporary)");
     } else {
-        display_escape(name, out);
+        display_variable(name, out);
     }
 }
 
