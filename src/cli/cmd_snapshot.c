@@ -4,6 +4,7 @@
  * are read while it stands still, and the snapshot is shown or kept.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -147,6 +148,12 @@ static void wait_until(struct timespec *next, double seconds)
         ;
 }
 
+/* With --every a process that ends is the end. */
+static bool is_gone(pid_t pid)
+{
+    return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
 static int run_all(const struct snapshot_args *args)
 {
     struct timespec next;
@@ -154,7 +161,7 @@ static int run_all(const struct snapshot_args *args)
     for (uint64_t i = 0;;) {
         struct error err = {0};
         if (!take_and_show(args, &err))
-            return command_fail(&err);
+            return i && is_gone(args->pid) ? EXIT_FINE : command_fail(&err);
         int status = command_finish();
         if (status != EXIT_FINE || args->every_s == 0 || ++i == args->count)
             return status;

@@ -8,7 +8,7 @@ _asyncmem() {
 
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
-		types | plan | report) command=$word; break ;;
+		types | plan | snapshot | report) command=$word; break ;;
 		esac
 	done
 
@@ -16,19 +16,22 @@ _asyncmem() {
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'size waste name' -- "$current"); return ;;
 	--group) mapfile -t COMPREPLY < <(compgen -W 'type await' -- "$current"); return ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
-	--symbols) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-	--min-bytes | --match | --top | --task) return ;;
+	--symbols | --core | --exe | --output | -o) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+	--min-bytes | --match | --top | --task | --every | --count) return ;;
 	esac
 
 	case $command in
 	types) options='--json --min-bytes --match --sort --top --all --full-names --symbols --no-cache --color --help' ;;
 	plan) options='--json --no-cache --symbols --color --help' ;;
+	snapshot) options='--core --exe --symbols --json --task --match --group --top --every --count --output --no-cache --color --help' ;;
 	report) options='--json --task --match --group --top --color --help' ;;
-	*) options='types plan report --help --version' ;;
+	*) options='types snapshot plan report --help --version' ;;
 	esac
 
 	if [[ $current == -* || -z $command ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+	elif [[ $command == snapshot ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(ps -eo pid=)" -- "$current")
 	else
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")

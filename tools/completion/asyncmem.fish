@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Completion of asyncmem for fish.
 
-set -l commands types plan report
+set -l commands types snapshot plan report
 
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a types \
     -d 'List every future type with what it keeps at each await'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a plan \
     -d 'Show what can be read from a binary'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show a snapshot file'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a snapshot \
+    -d 'Show the tasks of a process or core at their awaits'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -l version -d 'Print the version'
 complete -c asyncmem -l help -d 'Print a summary'
 
 complete -c asyncmem -F -n "__fish_seen_subcommand_from $commands"
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -l json -d 'Print one JSON document'
-complete -c asyncmem -n "__fish_seen_subcommand_from types plan" -l no-cache \
+complete -c asyncmem -n "__fish_seen_subcommand_from types plan snapshot" -l no-cache \
     -d 'Neither read nor write the cache'
-complete -c asyncmem -n "__fish_seen_subcommand_from types plan" -r -F -l symbols \
+complete -c asyncmem -n "__fish_seen_subcommand_from types plan snapshot" -r -F -l symbols \
     -d 'Take layouts from this file'
 complete -c asyncmem -n "__fish_seen_subcommand_from $commands" -x -l color -a 'auto always never' \
     -d 'Whether to use colour'
@@ -30,9 +32,18 @@ complete -c asyncmem -n "__fish_seen_subcommand_from types" -l all -d 'Show all 
 complete -c asyncmem -n "__fish_seen_subcommand_from types" -l full-names \
     -d 'Print names with all generic arguments'
 
-complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l task -d 'Show one task whole'
-complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l match \
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l task -d 'Show one task whole'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l match \
     -d 'Keep tasks with the text in a name, file or status'
-complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l group -a 'type await' \
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l group -a 'type await' \
     -d 'What to group by'
-complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l top -d 'Show the first N groups'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l top -d 'Show the first N groups'
+
+complete -c asyncmem -f -n "__fish_seen_subcommand_from snapshot" -a '(__fish_complete_pids)'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -l core -d 'Read a core file'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -l exe \
+    -d 'The program that left the core'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l every -d 'Again every S seconds'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l count -d 'How often'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -s o -l output \
+    -d 'Keep the snapshot in a file'
