@@ -59,6 +59,17 @@ static void append_program(const struct snapshot *snapshot, const struct display
         text_append_str(out, " (core)");
 }
 
+/* The loops of a runtime's threads run for ever and are nobody's work. */
+static size_t count_workers(const struct snapshot_groups *groups)
+{
+    const struct snapshot_task *tasks = snapshot_tasks(groups->snapshot, NULL);
+    const struct snapshot_kind *kinds = snapshot_kinds(groups->snapshot, NULL);
+    size_t nr = 0;
+    for (size_t i = 0; i < groups->nr_tasks; i++)
+        nr += kinds[tasks[groups->tasks[i] - 1].kind - 1].kind == TASK_KIND_WORKER;
+    return nr;
+}
+
 static void append_counts(const struct snapshot_report *report, struct text *out)
 {
     const struct snapshot_groups *groups = &report->groups;
@@ -79,6 +90,12 @@ static void append_counts(const struct snapshot_report *report, struct text *out
         text_append_char(out, ' ');
         snapshot_append_status(i, out);
         mark = ", ";
+    }
+    size_t workers = count_workers(groups);
+    if (workers) {
+        text_append_str(out, "; ");
+        snapshot_append_count(out, workers, "runtime worker");
+        text_append_str(out, " among them");
     }
 }
 
