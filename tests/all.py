@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -30,13 +31,16 @@ class Tally:
 def run(command, limit_s, **more):
     """Runs one step with its output shown; (status, output)."""
     print(f"\n== {' '.join(str(word) for word in command)}", flush=True)
+    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, text=True, errors="replace",
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **more)
     try:
-        done = subprocess.run([str(word) for word in command], cwd=ROOT, timeout=limit_s, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", **more)
-    except subprocess.TimeoutExpired as late:
-        print((late.output or b"")[-4000:], f"\nended after {limit_s} s")
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # what it started too: cargo's compilers
+        output, _ = process.communicate()
+        print(output[-4000:], f"\nended after {limit_s} s")
         return 124, ""
-    return done.returncode, done.stdout
+    return process.returncode, output
 
 
 def step(tally, name, command, limit_s, **more):
@@ -80,7 +84,8 @@ def setup_builds(tally):
     step(tally, "build", ["ninja", "-C", BUILD], 600)
     if not (ASAN / "build.ninja").exists():
         step(tally, "configure with sanitizers",
-             ["meson", "setup", ASAN, "-Db_sanitize=address,undefined", "-Db_lundef=false"], 120)
+             ["meson", "setup", ASAN, "-Db_sanitize=address,undefined", "-Db_lundef=false",
+              f"-Dprograms={PROGRAMS}"], 120)
     step(tally, "build with sanitizers", ["ninja", "-C", ASAN], 600)
 
 
@@ -103,6 +108,8 @@ def main():
         "unit, command line, documents": lambda name: meson_suite(tally, name, BUILD, 900),
         "unit and fuzz with sanitizers": lambda name: meson_suite(
             tally, name, ASAN, 900, "--suite", "unit", "--suite", "fuzz"),
+        "snapshots with sanitizers": lambda name: meson_suite(
+            tally, name, ASAN, 900, "--suite", "snapshot"),
         "oracle: sizes and slots against rustc": lambda name: step(
             tally, name, ["python3", "tests/oracle/types_oracle.py", "--asyncmem", BUILD / "asyncmem"], 1200),
         "matrix, quick part": lambda name: step(
