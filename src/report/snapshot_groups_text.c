@@ -88,8 +88,8 @@ static void append_place(const struct snapshot *snapshot, const struct snapshot_
     uint32_t id = group->await.state ? group->await.state : group->await.innermost;
     if (id && states[id - 1].file.v)
         append_state_place(snapshot, &states[id - 1], narrow, out);
-    else if (group->status == TASK_SUSPENDED)
-        text_append_str(out, "unknown place");
+    else if (group->status == TASK_SUSPENDED && !id)
+        text_append_str(out, "unknown place"); /* a future written by hand has no await */
 }
 
 static void append_waits(const struct snapshot *snapshot, const struct snapshot_group *group,
@@ -99,10 +99,10 @@ static void append_waits(const struct snapshot *snapshot, const struct snapshot_
         return;
     const struct snapshot_state *state =
         &snapshot_states(snapshot, NULL)[group->await.innermost - 1];
-    if (state->waits_for.v)
-        display_escape(display_last_words(snapshot_string(snapshot, state->waits_for), 1), out);
-    else if (group->await.forks)
+    if (group->await.forks)
         text_append_str(out, "several futures");
+    else if (state->waits_for.v)
+        display_escape(display_last_words(snapshot_string(snapshot, state->waits_for), 1), out);
     else if (group->await.innermost != group->await.state)
         display_escape(display_last_words(snapshot_string(snapshot, state->future), 1), out);
 }
