@@ -44,6 +44,8 @@ def run(arguments):
     text = re.sub(r"\bpid \d+", f"pid {PID}", done.stdout)
     text = re.sub(r"stopped for [0-9.]+ ms", "stopped for 0.4 ms", text)
     text = re.sub(r"at 0x[0-9a-f]+", "at 0x55d1c0a3f080", text)
+    if "@PID" in command:  # where a sentence is broken depends on those, too
+        text = re.sub(r"(?<=[a-z;,])\n  (?=[a-z])", " ", text)
     # A path that is longer than a line is cut from the front.
     return re.sub(r"^\S*/demo-server \(", f"{SHOWN}/release/demo-server (", text.replace(PROGRAMS, SHOWN))
 
