@@ -79,7 +79,8 @@ static bool load_plans(struct image_plans *plans, const struct target *target,
             own.symbols = NULL; /* --symbols is a rebuild of the program */
         if (!image->path) {
             if (image->is_program)
-                return error_set(err, ERROR_TARGET, "%s: %s", image->name, image->problem);
+                return error_set(err, target->is_core ? ERROR_INPUT : ERROR_TARGET, "%s: %s",
+                                 image->name, image->problem);
             continue;
         }
         if (!image->is_program && !tasks_in_file(image->path))

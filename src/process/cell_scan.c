@@ -107,26 +107,52 @@ static void find_spans(struct scan *scan)
     }
 }
 
+static bool is_scanned(const struct mapping *mapping)
+{
+    return mapping && mapping->readable && mapping->writable && !mapping->is_shared &&
+           !mapping->is_device;
+}
+
+static void scan_live(struct scan *scan)
+{
+    const struct target *target = scan->cells->target;
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)target->pid);
+    scan->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    for (size_t i = 0; i < target->nr_mappings; i++) {
+        const struct mapping *mapping = &target->mappings[i];
+        if (!is_scanned(mapping))
+            continue;
+        if (scan->pagemap >= 0 && mapping->end - mapping->start >= WORTH_A_PAGEMAP_BYTES)
+            scan_touched(scan, mapping->start, mapping->end);
+        else
+            scan_range(scan, mapping->start, mapping->end);
+    }
+    if (scan->pagemap >= 0)
+        close(scan->pagemap);
+}
+
+/* Only what the core holds: its headers may tell of much more memory. */
+static void scan_core(struct scan *scan)
+{
+    const struct target *target = scan->cells->target;
+    for (size_t i = 0; i < target->nr_segments; i++) {
+        const struct core_segment *segment = &target->segments[i];
+        if (is_scanned(target_mapping_at(target, segment->addr)))
+            scan_range(scan, segment->addr, segment->addr + segment->size_bytes);
+    }
+}
+
 void cell_scan(struct task_cells *cells)
 {
-    char path[64];
     struct scan scan = {.cells = cells,
                         .words = memory_alloc(BUFFER_BYTES),
                         .pages = memory_alloc(PAGES_AT_ONCE * sizeof(uint64_t))};
-    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)cells->target->pid);
-    scan.pagemap = cells->target->is_core ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     find_spans(&scan);
-    for (size_t i = 0; i < cells->target->nr_mappings; i++) {
-        const struct mapping *mapping = &cells->target->mappings[i];
-        if (!mapping->readable || !mapping->writable || mapping->is_shared || mapping->is_device)
-            continue;
-        if (scan.pagemap >= 0 && mapping->end - mapping->start >= WORTH_A_PAGEMAP_BYTES)
-            scan_touched(&scan, mapping->start, mapping->end);
-        else
-            scan_range(&scan, mapping->start, mapping->end);
-    }
-    if (scan.pagemap >= 0)
-        close(scan.pagemap);
+    if (cells->target->is_core)
+        scan_core(&scan);
+    else
+        scan_live(&scan);
     for (size_t s = 0; s < scan.nr_spans; s++)
         free(scan.spans[s].bits);
     free(scan.spans);
