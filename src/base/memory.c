@@ -12,7 +12,7 @@ struct arena_chunk {
     _Alignas(16) char bytes[];
 };
 
-static NO_RETURN void out_of_memory(size_t bytes)
+NO_RETURN void memory_ended(size_t bytes)
 {
     fprintf(stderr,
             "asyncmem: out of memory: %zu bytes could not be had; "
@@ -49,12 +49,12 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes)
 {
     size_t rounded = bytes ? (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     if (rounded < bytes)
-        out_of_memory(bytes);
+        memory_ended(bytes);
     if ((size_t)(arena->end - arena->next) < rounded) {
         size_t capacity = rounded > CHUNK_BYTES / 4 ? rounded : CHUNK_BYTES;
         struct arena_chunk *chunk = malloc(sizeof(*chunk) + capacity);
         if (!chunk)
-            out_of_memory(capacity);
+            memory_ended(capacity);
         chunk->older = arena->chunks;
         arena->chunks = chunk;
         arena->next = chunk->bytes;
@@ -82,7 +82,7 @@ void *memory_alloc(size_t bytes)
 {
     void *piece = calloc(1, bytes ? bytes : 1);
     if (!piece)
-        out_of_memory(bytes);
+        memory_ended(bytes);
     return piece;
 }
 
@@ -90,7 +90,7 @@ void *memory_resize(void *old, size_t bytes)
 {
     void *piece = realloc(old, bytes ? bytes : 1);
     if (!piece)
-        out_of_memory(bytes);
+        memory_ended(bytes);
     return piece;
 }
 
@@ -102,7 +102,7 @@ void *array_reserve(void *items, size_t *capacity, size_t needed, size_t item_by
     while (doubled < needed)
         doubled *= 2;
     if (doubled > SIZE_MAX / item_bytes)
-        out_of_memory(doubled);
+        memory_ended(doubled);
     *capacity = doubled;
     return memory_resize(items, doubled * item_bytes);
 }

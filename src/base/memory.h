@@ -33,6 +33,9 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes) NEVER_NULL;
 /* A NUL-terminated copy of `length` bytes. */
 char *arena_strndup(struct arena *arena, const char *text, size_t length) NEVER_NULL;
 
+/* Says so in one line and ends the process; for those who get memory from elsewhere. */
+NO_RETURN void memory_ended(size_t bytes);
+
 void *memory_alloc(size_t bytes) NEVER_NULL;             /* zeroed; free() */
 void *memory_resize(void *old, size_t bytes) NEVER_NULL; /* new part not zeroed */
 

@@ -21,7 +21,7 @@ static void add_block(struct reading *reading, size_t bytes)
     struct reading_block *block =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (block == MAP_FAILED)
-        abort(); /* as memory_alloc: memory has ended */
+        memory_ended(size);
     *block = (struct reading_block){reading->blocks, size, sizeof(*block)};
     reading->blocks = block;
 }
