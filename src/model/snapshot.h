@@ -86,7 +86,7 @@ struct snapshot_runtime {
     snapshot_str name;         /* "tokio multi_thread", "tokio LocalSet" */
     snapshot_str owned_reason; /* why owned_tasks is unknown, and what to do */
     uint64_t owned_tasks;      /* the runtime's own count; ~0: unknown */
-    uint64_t found_tasks;      /* that it owns: of kind async, not finished */
+    uint64_t found_tasks;      /* that it owns: of kind async, in its list or not finished */
 };
 
 /* What all tasks of one vtable have in common. */

@@ -406,7 +406,8 @@ static void add_runtimes(struct build *build)
         if (!cell->runtime || cell->is_copy)
             continue;
         has_tasks[cell->runtime - 1] = true;
-        found[cell->runtime - 1] += !(cell->state & TOKIO_COMPLETE);
+        /* A task that ends leaves its runtime's list a moment later. */
+        found[cell->runtime - 1] += cell->is_listed || !(cell->state & TOKIO_COMPLETE);
     }
     build->runtimes = memory_alloc((cells->nr_runtimes + 1) * sizeof(*build->runtimes));
     for (size_t i = 0; i < cells->nr_runtimes; i++) {

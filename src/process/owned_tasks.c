@@ -166,7 +166,8 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
     row->is_unreadable = !block;
     if (!block)
         return;
-    if (layout.id != ~(uint64_t)0)
+    row->is_id_known = layout.id != ~(uint64_t)0;
+    if (row->is_id_known)
         row->id = cell_word(block, (uint32_t)layout.id);
     bool whole = false;
     if (layout.lists != ~(uint64_t)0)

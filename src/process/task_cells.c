@@ -271,7 +271,7 @@ static bool is_stray(const struct task_cells *cells, const struct task_cell *cel
         return true; /* no runtime at such an address */
     const struct task_runtime *runtime = &cells->runtimes[cell->runtime - 1];
     if (runtime->is_unreadable ||
-        (runtime->id && runtime->id != cell_word(cell->bytes, layout->owner_id)))
+        (runtime->is_id_known && runtime->id != cell_word(cell->bytes, layout->owner_id)))
         return true;
     return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE);
 }

@@ -66,8 +66,9 @@ struct task_runtime {
     uint64_t addr; /* of the Arc's block */
     uint32_t plan;
     uint8_t scheduler; /* enum plan_scheduler */
-    uint64_t id;       /* that its cells have as owner_id; 0: unknown */
-    uint64_t owned;    /* its own count; ~0: unknown */
+    uint64_t id; /* that its cells have as owner_id, where it is known; never 0 in a runtime */
+    bool is_id_known;
+    uint64_t owned; /* its own count; ~0: unknown */
     const char *owned_reason;
     bool is_unreadable; /* nothing is at its address */
     uint64_t nr_listed;
