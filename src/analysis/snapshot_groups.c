@@ -34,7 +34,8 @@ static uint64_t hash_string(const struct snapshot *snapshot, snapshot_str str, u
 
 static bool is_await(const struct snapshot *snapshot, const struct snapshot_state *state)
 {
-    return state->file.v && strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
+    return state->file.v && state->state.v &&
+           strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
 }
 
 /*
