@@ -82,6 +82,9 @@ void stacks_deinit(struct stacks *stacks)
 struct unwinding {
     struct stacks *stacks;
     struct thread_stack *row; /* the one that is unwound */
+    /* Since the last frame.  A return address that cannot be read is the end for libdwfl, as is
+     * the one of a thread's first function, which has none. */
+    bool has_failed_read;
 };
 
 static pid_t next_thread(Dwfl *dwfl, void *context, void **thread_context)
@@ -101,10 +104,13 @@ static bool get_thread(Dwfl *dwfl, pid_t number, void *context, void **thread_co
 static bool read_word(Dwfl *dwfl, Dwarf_Addr addr, Dwarf_Word *word, void *context)
 {
     (void)dwfl;
-    const struct thread_stack *row = ((struct unwinding *)context)->row;
+    struct unwinding *unwinding = context;
+    const struct thread_stack *row = unwinding->row;
     if (row->size_bytes < sizeof(*word) || addr < row->addr ||
-        addr - row->addr > row->size_bytes - sizeof(*word))
+        addr - row->addr > row->size_bytes - sizeof(*word)) {
+        unwinding->has_failed_read = true;
         return false;
+    }
     memcpy(word, row->bytes + (addr - row->addr), sizeof(*word));
     return true;
 }
@@ -149,6 +155,7 @@ static int add_frame(Dwfl_Frame *frame, void *context)
 {
     struct unwinding *unwinding = context;
     struct stacks *stacks = unwinding->stacks;
+    unwinding->has_failed_read = false;
     Dwarf_Addr pc;
     bool is_exact; /* the innermost frame, and one that a signal broke into */
     if (unwinding->row->nr_pcs >= MAX_FRAMES || !dwfl_frame_pc(frame, &pc, &is_exact))
@@ -183,7 +190,8 @@ static void unwind(Dwfl *dwfl, struct unwinding *unwinding, size_t position)
     row->first_pc = unwinding->stacks->nr_pcs;
     if (row->registers[REGISTER_PC] && row->size_bytes)
         row->is_whole =
-            dwfl_getthread_frames(dwfl, (pid_t)position + 1, add_frame, unwinding) == DWARF_CB_OK;
+            dwfl_getthread_frames(dwfl, (pid_t)position + 1, add_frame, unwinding) == DWARF_CB_OK &&
+            !unwinding->has_failed_read;
 }
 
 void stacks_unwind(struct stacks *stacks, const struct target *target)
