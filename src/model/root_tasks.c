@@ -212,7 +212,11 @@ static void note_images(struct finder *finder)
 static void note_cut_stacks(struct finder *finder)
 {
     struct text note;
-    if (!finder->nr_cut)
+    bool may_have_roots = false;
+    for (size_t i = 0; i < finder->reader->nr_plans; i++)
+        may_have_roots |=
+            finder->reader->plans[i].plan->nr_tasks && has_own_code(finder->reader->plans[i].plan);
+    if (!finder->nr_cut || !may_have_roots)
         return;
     text_init(&note);
     text_printf(&note,

@@ -399,7 +399,8 @@ static uint32_t root_kind_id(struct build *build, const struct root_task *root,
     };
     name_root(build, root, &kind.future, &kind.full);
     if (!root->type.v)
-        kind.reason = intern(build, "no type, or more than one, has the name of its future");
+        kind.reason =
+            intern(build, "its type is not among those that were read, or several have its name");
     return *known = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
 }
 
