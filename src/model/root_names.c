@@ -67,6 +67,37 @@ enum task_scheduler root_names_scheduler(const struct frame *frame)
                                                                     : TASK_SCHEDULER_UNKNOWN;
 }
 
+bool root_names_is_parked(const struct frame *frame)
+{
+    static const char *const places[] = {
+        "tokio::runtime::park::Inner",
+        "tokio::runtime::driver::Driver",
+        "tokio::runtime::scheduler::current_thread::Context::park",
+        "tokio::runtime::scheduler::current_thread::Context>::park",
+    };
+    for (size_t i = 0; frame->function && i < sizeof(places) / sizeof(*places); i++)
+        if (strstr(frame->function, places[i]))
+            return true;
+    return false;
+}
+
+bool root_names_is_foreign(const struct frame *frame)
+{
+    static const char *const crates[] = {
+        "tokio::runtime::", "tokio::task::", "tokio::loom::", "tokio::util::",
+        "tokio::future::",  "core::",        "alloc::",       "std::",
+    };
+    const char *function = frame->function;
+    if (!function)
+        return false;
+    function += *function == '<';
+    function += strncmp(function, "&mut ", 5) == 0 ? 5 : 0;
+    for (size_t i = 0; i < sizeof(crates) / sizeof(*crates); i++)
+        if (str_starts_with(function, crates[i]))
+            return false;
+    return strstr(function, "::") != NULL; /* a C function is nobody's */
+}
+
 bool root_names_is_task(const struct frame *frame)
 {
     return frame->function && (strstr(frame->function, "tokio::runtime::task::harness::") ||

@@ -25,6 +25,11 @@ enum task_scheduler root_names_scheduler(const struct frame *frame);
 /* The frame polls a task: what is inside of it is that task's. */
 bool root_names_is_task(const struct frame *frame);
 
+/* The thread waits in the runtime until something wakes it. */
+bool root_names_is_parked(const struct frame *frame);
+/* Code of neither tokio's runtime nor the standard library. */
+bool root_names_is_foreign(const struct frame *frame);
+
 /* LocalSet::run_until and what it awaits drive the future in their argument: that, in *inner. */
 bool root_names_local(struct name_span future, struct name_span *inner);
 /* A LocalSet itself is driven: it has no future but its tasks. */

@@ -140,6 +140,27 @@ static size_t first_inside(const struct finder *finder, size_t entry)
     return i;
 }
 
+/*
+ * Whether the root's poll is among the calls inside of its entry, of which `first` is the innermost.
+ * Its body tells; where the compiler has kept no trace of that (calls that never return), somebody
+ * else's code that no task runs, and a root inside of the root.
+ */
+static bool is_polled(const struct finder *finder, size_t first, size_t entry,
+                      struct name_span future)
+{
+    bool is_foreign = false, is_parked = false;
+    for (size_t i = first; i < entry; i++) {
+        const struct frame *frame = &finder->calls[i].frame;
+        if (root_names_is_body(frame, future))
+            return true;
+        is_foreign |= root_names_is_foreign(frame);
+        is_parked |= root_names_is_parked(frame);
+    }
+    if (first > 0)
+        return !root_names_is_task(&finder->calls[first - 1].frame);
+    return is_foreign && !is_parked;
+}
+
 static void add_root(struct finder *finder, size_t entry, struct name_span future)
 {
     struct root_tasks *roots = finder->roots;
@@ -150,11 +171,10 @@ static void add_root(struct finder *finder, size_t entry, struct name_span futur
     while (root_names_local(inner, &inner))
         continue;
     inner = root_names_behind_boxes(inner);
-    for (size_t i = first_inside(finder, entry); i < entry; i++) {
-        const struct frame *frame = &finder->calls[i].frame;
-        root.is_polled |= root_names_is_body(frame, inner);
-        root.scheduler = root.scheduler ? root.scheduler : root_names_scheduler(frame);
-    }
+    const size_t first = first_inside(finder, entry);
+    root.is_polled = is_polled(finder, first, entry, inner);
+    for (size_t i = first; i < entry && !root.scheduler; i++)
+        root.scheduler = root_names_scheduler(&finder->calls[i].frame);
     if (is_local)
         root.scheduler = TASK_SCHEDULER_LOCAL;
     root.type = find_type(&finder->images[root.plan], plan, inner);

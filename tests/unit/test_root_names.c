@@ -70,6 +70,42 @@ static void tells_schedulers(void **state)
     assert_true(root_names_is_task(&task));
 }
 
+static void tells_who_runs(void **state)
+{
+    (void)state;
+    static const char *const parked[] = {
+        "tokio::runtime::park::Inner::park",
+        "<tokio::runtime::park::Inner>::park",
+        "tokio::runtime::driver::Driver::park",
+        "tokio::runtime::scheduler::current_thread::Context::park_yield",
+        "<tokio::runtime::scheduler::current_thread::Context>::park",
+    };
+    static const char *const own[] = {
+        "tokio::runtime::park::CachedParkThread::block_on",
+        "<tokio::task::local::LocalSet>::tick",
+        "core::ops::function::FnOnce::call_once",
+        "<core::pin::Pin<P> as core::future::future::Future>::poll",
+        "syscall",
+    };
+    static const char *const foreign[] = {"demo::work", "<demo::Svc as demo::Call>::call",
+                                          "tokio::sync::notify::Notify::notified"};
+    struct frame none = {0};
+    assert_false(root_names_is_parked(&none) || root_names_is_foreign(&none));
+    for (size_t i = 0; i < sizeof(parked) / sizeof(*parked); i++) {
+        struct frame row = frame(parked[i], NULL);
+        assert_true(root_names_is_parked(&row));
+        assert_false(root_names_is_foreign(&row));
+    }
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+        struct frame row = frame(own[i], NULL);
+        assert_false(root_names_is_parked(&row) || root_names_is_foreign(&row));
+    }
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(*foreign); i++) {
+        struct frame row = frame(foreign[i], NULL);
+        assert_true(root_names_is_foreign(&row) && !root_names_is_parked(&row));
+    }
+}
+
 static void looks_into_wrappers(void **state)
 {
     (void)state;
@@ -130,9 +166,8 @@ static void tells_bodies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_entries),
-        cmocka_unit_test(tells_schedulers),
-        cmocka_unit_test(looks_into_wrappers),
+        cmocka_unit_test(tells_entries),  cmocka_unit_test(tells_schedulers),
+        cmocka_unit_test(tells_who_runs), cmocka_unit_test(looks_into_wrappers),
         cmocka_unit_test(tells_bodies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
