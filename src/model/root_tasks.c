@@ -211,19 +211,15 @@ static void note_images(struct finder *finder)
 {
     for (size_t i = 0; i < finder->reader->nr_plans; i++) {
         const struct process_plan *own = &finder->reader->plans[i];
-        const struct plan_facts *facts = own->plan->facts;
         struct text note;
         if (!own->plan->nr_tasks || !finder->images[i].is_open || finder->images[i].is_usable)
             continue;
         text_init(&note);
-        text_printf(&note, "%s: which futures block_on drives is unknown: ", own->image.name);
-        if (facts->detail != PLAN_DETAIL_FULL)
-            text_append_str(&note, plan_string(own->plan, facts->detail_reason));
-        else if (!has_own_code(own->plan))
-            text_append_str(&note, "the debug info is that of a rebuild, whose functions lie "
-                                   "elsewhere; give the debug file of the very same build");
-        else
-            text_append_str(&note, "its debug info cannot be read again");
+        text_printf(&note,
+                    "%s: which futures block_on drives is unknown: only debug info of this very "
+                    "build tells; build with debug = 2 below [profile.release] in Cargo.toml, or "
+                    "give its debug file with --symbols",
+                    own->image.name);
         add_note(finder->roots, &note);
         text_deinit(&note);
     }

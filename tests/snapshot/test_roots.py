@@ -101,19 +101,28 @@ class Roots(unittest.TestCase):
             self.assertEqual(*({root["future"]: root["future_bytes"] for root in roots_of(each)}
                                for each in (document, self.document)))
 
+    def stripped(self, *options):
+        """A copy of the program without debug info."""
+        if not shutil.which("objcopy"):
+            self.skipTest("objcopy is not installed")
+        path = self.folder / "roots"
+        subprocess.run(["objcopy", "-g", *options, str(PROGRAMS / "roots"), str(path)], check=True)
+        return str(path)
+
+    def expect_unknown(self, document):
+        self.assertEqual(roots_of(document), [])
+        self.assertEqual(len([note for note in document["notes"] if "block_on" in note]), 1)
+
     def test_without_debug_info_they_are_unknown_and_it_is_told(self):
-        stripped = self.folder / "roots"
-        strip = shutil.which("strip")
-        if not strip:
-            self.skipTest("strip is not installed")
-        subprocess.run([strip, "-g", "-o", str(stripped), str(PROGRAMS / "roots")], check=True)
-        with Subject(str(stripped)) as subject:
+        with Subject(self.stripped()) as subject:
             subject.line()
-            document = snapshot(subject.pid)
-            self.assertEqual(roots_of(document), [])
-            self.assertTrue([note for note in document["notes"] if "block_on" in note])
-            full = snapshot("--symbols", PROGRAMS / "roots", subject.pid)
-            self.assertEqual(names(full), names(self.document))
+            self.expect_unknown(snapshot(subject.pid))
+            self.assertEqual(names(snapshot("--symbols", PROGRAMS / "roots", subject.pid)), names(self.document))
+
+    def test_a_rebuild_says_nothing_of_this_code(self):
+        with Subject(self.stripped("-R", ".note.gnu.build-id")) as subject:
+            subject.line()
+            self.expect_unknown(snapshot("--symbols", PROGRAMS / "roots", subject.pid))
 
 
 if __name__ == "__main__":
