@@ -150,7 +150,9 @@ fn main() {
     let own = handle.clone();
     handle.spawn_blocking(move || own.block_on(in_blocking_pool()));
     start(|| LocalSet::new().block_on(&current_thread(), in_local_set()));
-    start(|| current_thread().block_on(async { LocalSet::new().run_until(with_local_set()).await }));
+    start(|| {
+        current_thread().block_on(async { LocalSet::new().run_until(with_local_set()).await })
+    });
     start(|| multi_thread().block_on(large()));
     start(|| current_thread().block_on(Box::pin(boxed())));
     start(|| {
