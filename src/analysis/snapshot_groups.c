@@ -41,7 +41,8 @@ static bool tells(const struct snapshot *snapshot, const struct snapshot_state *
 
 static bool is_await(const struct snapshot *snapshot, const struct snapshot_state *state)
 {
-    return state->file.v && strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
+    return state->file.v && state->state.v &&
+           strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
 }
 
 /*

@@ -89,7 +89,7 @@ static bool write_all(int fd, const void *bytes, size_t size)
     return true;
 }
 
-bool file_replace(const char *path, const void *bytes, size_t size, struct error *err)
+static bool replace(const char *path, const void *bytes, size_t size)
 {
     struct text temporary;
     text_init(&temporary);
@@ -100,11 +100,35 @@ bool file_replace(const char *path, const void *bytes, size_t size, struct error
         ok = false;
     if (ok)
         ok = rename(temporary.data, path) == 0;
-    if (!ok) {
-        error_set(err, ERROR_INPUT, "%s: cannot be written: %s", path, strerror(errno));
-        if (fd >= 0)
-            unlink(temporary.data);
+    if (!ok && fd >= 0) {
+        int number = errno;
+        unlink(temporary.data);
+        errno = number;
     }
     text_deinit(&temporary);
+    return ok;
+}
+
+/* A device or a pipe is written to; it must not be replaced by a file. */
+static bool write_through(const char *path, const void *bytes, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write_all(fd, bytes, size);
+    if (fd >= 0 && close(fd) != 0)
+        ok = false;
+    return ok;
+}
+
+bool file_replace(const char *path, const void *bytes, size_t size, struct error *err)
+{
+    struct stat st;
+    char *real = realpath(path, NULL); /* of a link the file it leads to */
+    bool is_other = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    errno = 0;
+    bool ok =
+        is_other ? write_through(path, bytes, size) : replace(real ? real : path, bytes, size);
+    if (!ok)
+        error_set(err, ERROR_INPUT, "%s: cannot be written: %s", path, strerror(errno));
+    free(real);
     return ok;
 }

@@ -35,6 +35,6 @@ bool file_identity_get(const char *path, struct file_identity *identity);
 
 /*
  * Writes the bytes beside `path` and renames them over it, so that a reader sees the old file or
- * the whole new one.  Mode 0600.
+ * the whole new one.  Mode 0600.  What is no regular file (a pipe, /dev/stdout) is written to.
  */
 MUST_CHECK bool file_replace(const char *path, const void *bytes, size_t size, struct error *err);

@@ -6,6 +6,7 @@
 
 #include "model/future_types.h"
 #include "model/leaf_names.h"
+#include "model/root_tasks.h"
 #include "model/state_layout.h"
 
 #define UNKNOWN_BYTES (~(uint64_t)0)
@@ -388,6 +389,95 @@ static void add_tasks(struct build *build)
     free(order);
 }
 
+/* --- root tasks ------------------------------------------------------------------------------ */
+
+static void name_root(struct build *build, const struct root_task *root, snapshot_str *path,
+                      snapshot_str *full)
+{
+    const struct image_names *image = &build->images[root->plan];
+    const bool is_known = root->type.v != 0;
+    *path = is_known ? type_name(build, image, root->type, NAME_PATH)
+                     : raw_type_name(build, image, root->name, NAME_PATH);
+    *full = is_known ? type_name(build, image, root->type, NAME_FULL)
+                     : raw_type_name(build, image, root->name, NAME_FULL);
+}
+
+static uint32_t root_kind_id(struct build *build, const struct root_task *root,
+                             uint64_t future_bytes)
+{
+    bool is_new;
+    uint64_t key = hash_str(root->name, hash_u64(root->plan, root->scheduler));
+    uint32_t *known = map_put(&build->kinds, key, &is_new);
+    if (!is_new)
+        return *known;
+    struct snapshot_kind kind = {
+        .image = root->plan + 1,
+        .kind = TASK_KIND_ROOT,
+        .scheduler = root->scheduler,
+        .cell_bytes = 0,
+        .future_bytes = future_bytes,
+    };
+    name_root(build, root, &kind.future, &kind.full);
+    if (!root->type.v)
+        kind.reason =
+            intern(build, "its type is not among those that were read, or several have its name");
+    return *known = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
+}
+
+/* Its future without a state: where it is written. */
+static uint32_t root_state_id(struct build *build, const struct root_task *root,
+                              uint64_t future_bytes)
+{
+    bool is_new;
+    uint64_t key = hash_str(root->name, hash_u64(root->plan, UINT64_MAX));
+    uint32_t *known = map_put(&build->states, key, &is_new);
+    if (!is_new)
+        return *known;
+    const struct image_names *image = &build->images[root->plan];
+    const struct future_type *future =
+        root->type.v ? future_types_find(&image->types, root->type) : NULL;
+    const char *words = leaf_name(root->name);
+    struct snapshot_state state = {.future_bytes = future_bytes};
+    name_root(build, root, &state.future, &state.full);
+    state.waits_for = words ? intern(build, words) : (snapshot_str){0};
+    if (future) {
+        state.file = intern(build, future->file);
+        state.line = future->line;
+    }
+    return *known = snapshot_add(build->snapshot, SNAPSHOT_STATES, &state);
+}
+
+static void add_root(struct build *build, const struct root_task *root)
+{
+    const struct plan_type *type = plan_type(build->images[root->plan].plan, root->type);
+    const uint64_t bytes = type ? type->size_bytes : UNKNOWN_BYTES;
+    struct snapshot_frame frame = {.state = root_state_id(build, root, bytes)};
+    struct snapshot_task task = {
+        .kind = root_kind_id(build, root, bytes),
+        .status = root->is_polled ? TASK_RUNNING : TASK_SUSPENDED,
+        .nr_frames = 1,
+    };
+    task.first_frame = snapshot_add(build->snapshot, SNAPSHOT_FRAMES, &frame);
+    task.reason = intern(build, root->is_polled
+                                    ? "it is being polled: its future changes while it is looked at"
+                                    : "its state is on the stack of the thread that drives it, at "
+                                      "a place that debug info does not tell");
+    snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
+}
+
+static void add_roots(struct build *build)
+{
+    struct root_tasks roots;
+    root_tasks_find(&roots, build->reader);
+    for (size_t i = 0; i < roots.nr; i++)
+        add_root(build, &roots.rows[i]);
+    for (size_t i = 0; i < roots.nr_notes; i++) {
+        struct snapshot_note note = {intern(build, roots.notes[i])};
+        snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+    }
+    root_tasks_deinit(&roots);
+}
+
 /* --- the rest -------------------------------------------------------------------------------- */
 
 static void add_runtimes(struct build *build)
@@ -495,6 +585,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     add_notes(&build);
     add_runtimes(&build);
     add_tasks(&build);
+    add_roots(&build);
     for (size_t i = 0; i < reader->nr_plans; i++) {
         arena_deinit(&build.images[i].arena);
         future_types_deinit(&build.images[i].types);

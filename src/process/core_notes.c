@@ -26,14 +26,9 @@ static void read_thread(struct target *target, struct cursor c)
     memcpy(&regs, &status.pr_reg, sizeof(regs));
     target->threads = array_reserve(target->threads, &target->threads_capacity,
                                     target->nr_threads + 1, sizeof(*target->threads));
-    target->threads[target->nr_threads++] = (struct target_thread){
-        .tid = status.pr_pid,
-        .stopped = true,
-        .pc = regs.rip,
-        .stack_pointer = regs.rsp,
-        .frame_pointer = regs.rbp,
-        .thread_pointer = regs.fs_base,
-    };
+    struct target_thread *thread = &target->threads[target->nr_threads++];
+    *thread = (struct target_thread){.tid = status.pr_pid, .stopped = true};
+    target_thread_set(thread, &regs);
 }
 
 static void read_process(struct core_reader *reader, struct cursor c)

@@ -225,12 +225,8 @@ static void read_registers(struct pause *pause)
             continue;
         struct target_thread *thread = &target->threads[target->nr_threads++];
         *thread = (struct target_thread){.tid = pause->holds[i].tid, .stopped = true};
-        if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) != 0)
-            continue;
-        thread->pc = regs.rip;
-        thread->stack_pointer = regs.rsp;
-        thread->frame_pointer = regs.rbp;
-        thread->thread_pointer = regs.fs_base;
+        if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) == 0)
+            target_thread_set(thread, &regs);
     }
 }
 

@@ -6,6 +6,8 @@
 #include "process/target.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/user.h>
 
 #include "base/file.h"
 #include "base/search.h"
@@ -47,6 +49,19 @@ void target_close(struct target *target)
     free(target->images);
     arena_deinit(&target->arena);
     *target = (struct target){0};
+}
+
+void target_thread_set(struct target_thread *thread, const struct user_regs_struct *regs)
+{
+    const uint64_t registers[NR_DWARF_REGISTERS] = {
+        regs->rax, regs->rdx, regs->rcx, regs->rbx, regs->rsi, regs->rdi,
+        regs->rbp, regs->rsp, regs->r8,  regs->r9,  regs->r10, regs->r11,
+        regs->r12, regs->r13, regs->r14, regs->r15, regs->rip};
+    memcpy(thread->registers, registers, sizeof(registers));
+    thread->pc = regs->rip;
+    thread->stack_pointer = regs->rsp;
+    thread->frame_pointer = regs->rbp;
+    thread->thread_pointer = regs->fs_base;
 }
 
 size_t target_read(const struct target *target, uint64_t addr, void *buffer, size_t size)

@@ -25,12 +25,16 @@ struct mapping {
     const char *path; /* of the file without " (deleted)", "[stack]", "[heap]" or "" */
 };
 
+/* As DWARF numbers them on x86-64: rax rdx rcx rbx rsi rdi rbp rsp r8 ... r15, and the pc. */
+enum { NR_DWARF_REGISTERS = 17 };
+
 struct target_thread {
     pid_t tid;
     bool stopped;
     /* as they were when it stopped, or as the core has them; 0: unknown */
     uint64_t pc, stack_pointer, frame_pointer;
     uint64_t thread_pointer; /* fs_base: on glibc in the thread's descriptor, above its stack */
+    uint64_t registers[NR_DWARF_REGISTERS];
 };
 
 /* A program or library that is mapped: an ELF file with code. */
@@ -98,6 +102,10 @@ MUST_CHECK bool target_open(struct target *target, pid_t pid, struct error *err)
 MUST_CHECK bool target_open_core(struct target *target, const char *path, const char *exe,
                                  struct error *err);
 void target_close(struct target *target);
+
+struct user_regs_struct;
+/* Fills a thread's registers. */
+void target_thread_set(struct target_thread *thread, const struct user_regs_struct *regs);
 
 /* Reads up to `size` bytes; how many could be read from `addr` on without a gap. */
 size_t target_read(const struct target *target, uint64_t addr, void *buffer, size_t size);

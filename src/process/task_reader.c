@@ -22,6 +22,7 @@ static void read_stopped(struct task_reader *reader)
     reader->nr_threads = reader->target->nr_threads;
     task_cells_read(&reader->cells, &reader->reading);
     task_futures_read(&reader->futures, &reader->reading, is_core ? 0 : deadline);
+    stacks_copy(&reader->stacks, reader->target, &reader->reading);
 }
 
 bool task_reader_read(struct task_reader *reader, struct target *target,
@@ -36,18 +37,21 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
         return false;
     task_cells_init(&reader->cells, target, reader->plans, nr_plans);
     task_cells_scan(&reader->cells);
-    reading_init(&reader->reading, target, task_cells_expected_bytes(&reader->cells));
+    reading_init(&reader->reading, target,
+                 task_cells_expected_bytes(&reader->cells) + STACKS_EXPECTED_BYTES);
     task_futures_init(&reader->futures, &reader->cells);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
     read_stopped(reader);
     reader->stop_ns = target_resume(target);
     task_cells_mark_copies(&reader->cells);
+    stacks_unwind(&reader->stacks, target);
     return true;
 }
 
 void task_reader_deinit(struct task_reader *reader)
 {
+    stacks_deinit(&reader->stacks);
     task_futures_deinit(&reader->futures);
     reading_deinit(&reader->reading);
     task_cells_deinit(&reader->cells);

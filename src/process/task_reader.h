@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * All that is read from a target, in order: a scan for candidate cells while it runs; the pause;
- * cells, runtimes and await trees; the target goes on.  The stages before: target, plans.  The
+ * cells, runtimes, await trees and stacks; the target goes on.  The stages before: target, plans.  The
  * stage after: model/snapshot_build, which needs the target no more.
  */
 #pragma once
 
+#include "process/stacks.h"
 #include "process/task_futures.h"
 
 struct task_reader {
@@ -15,6 +16,7 @@ struct task_reader {
     struct task_cells cells;
     struct reading reading;
     struct task_futures futures;
+    struct stacks stacks;
     uint64_t stop_ns;    /* how long the target stood still; 0 for a core */
     size_t nr_threads;   /* while it stood still */
     int64_t taken_at_ns; /* since 1970 */

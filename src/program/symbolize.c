@@ -24,6 +24,10 @@ struct code_piece {
     uint32_t entry;
 };
 
+struct function_name {
+    const char *function, *name; /* as in struct frame */
+};
+
 struct unit_code {
     struct code_entry *entries;
     size_t nr_entries, entries_capacity;
@@ -238,32 +242,37 @@ static struct unit_code *unit_code_of(struct symbolizer *symbolizer, uint32_t un
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-/* A function's name: of the DIE itself or of what it is a copy of. */
-static const char *read_name(struct symbolizer *symbolizer, struct dwarf_die die)
+static const char *demangled(struct symbolizer *symbolizer, const char *linkage)
 {
-    const char *plain = NULL;
-    for (int i = 0; i < MAX_ORIGINS; i++) {
-        const char *linkage = dwarf_attr_string(&die, DW_AT_linkage_name);
-        struct text text;
-        text_init(&text);
-        if (linkage) {
-            if (!demangle_rust(linkage, &text))
-                text_append_str(&text, linkage);
-            const char *name = arena_strndup(&symbolizer->arena, text_str(&text), text.length);
-            text_deinit(&text);
-            return name;
-        }
-        plain = plain ? plain : dwarf_attr_string(&die, DW_AT_name);
+    struct text text;
+    text_init(&text);
+    if (!demangle_rust(linkage, &text))
+        text_append_str(&text, linkage);
+    const char *name = arena_strndup(&symbolizer->arena, text_str(&text), text.length);
+    text_deinit(&text);
+    return name;
+}
+
+/* A function's names: of the DIE itself or of what it is a copy of. */
+static struct function_name read_name(struct symbolizer *symbolizer, struct dwarf_die die)
+{
+    struct function_name name = {0};
+    for (int i = 0; i < MAX_ORIGINS && !(name.function && name.name); i++) {
+        const char *linkage = name.function ? NULL : dwarf_attr_string(&die, DW_AT_linkage_name);
+        if (linkage)
+            name.function = demangled(symbolizer, linkage);
+        name.name = name.name ? name.name : dwarf_attr_string(&die, DW_AT_name);
         die_ref origin = dwarf_attr_ref(&die, DW_AT_abstract_origin);
         if (origin == DIE_NONE)
             origin = dwarf_attr_ref(&die, DW_AT_specification);
         if (!dwarf_die_at(&symbolizer->source->dwarf, origin, &die))
             break;
     }
-    return plain;
+    name.function = name.function ? name.function : name.name;
+    return name;
 }
 
-static const char *name_of(struct symbolizer *symbolizer, const struct dwarf_die *die)
+static struct function_name name_of(struct symbolizer *symbolizer, const struct dwarf_die *die)
 {
     die_ref origin = dwarf_attr_ref(die, DW_AT_abstract_origin);
     die_ref key = origin == DIE_NONE ? die_ref_of(die) : origin;
@@ -324,7 +333,7 @@ uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *f
     if (!piece) {
         nr = symbol_frame(symbolizer, addr, frames);
         if (nr)
-            frames[0] = (struct frame){frames[0].function, file, line, false};
+            frames[0] = (struct frame){frames[0].function, NULL, file, line, false};
         return nr;
     }
     for (uint32_t entry = piece->entry + 1; entry && nr < max;
@@ -333,7 +342,8 @@ uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *f
         uint64_t after;
         if (!dwarf_die_read(unit, code->entries[entry - 1].die_offset, &die, &after))
             break;
-        frames[nr++] = (struct frame){name_of(symbolizer, &die), file, line,
+        struct function_name name = name_of(symbolizer, &die);
+        frames[nr++] = (struct frame){name.function, name.name, file, line,
                                       code->entries[entry - 1].parent != 0};
         uint64_t index = dwarf_attr_number(&die, DW_AT_call_file, 0);
         file = dwarf_file_path(unit, index, &symbolizer->arena);

@@ -13,12 +13,15 @@
 
 struct frame {
     const char *function; /* demangled; NULL: unknown */
+    const char *name;     /* the last step only, as DWARF has it, with its generic arguments:
+                           * "block_on<demo::main::{async_block_env#0}>"; NULL: unknown */
     const char *file;     /* NULL: unknown */
     uint32_t line;        /* 0: unknown */
     bool is_inlined;      /* into the next frame */
 };
 
-struct unit_code; /* the functions of one unit */
+struct unit_code;     /* the functions of one unit */
+struct function_name; /* both names of a function */
 
 struct symbolizer {
     const struct debug_source *source;
@@ -31,7 +34,7 @@ struct symbolizer {
     struct dwarf_unit **units; /* whose DIEs describe the code */
     struct unit_code **code;   /* of each unit, NULL until asked for */
     struct map names;          /* die_ref -> position + 1 in name_rows */
-    const char **name_rows;
+    struct function_name *name_rows;
     size_t nr_names, names_capacity;
 };
 

@@ -80,15 +80,22 @@ static void append_state_place(const struct snapshot *snapshot, const struct sna
     }
 }
 
+/* A future whose state is not known has the place of its fn, which is not where it stands. */
+static bool is_stateless(const struct snapshot_state *state)
+{
+    return state->file.v && !state->state.v;
+}
+
 /* Where the task stands: its await; of one that was not polled its fn. */
 static void append_place(const struct snapshot *snapshot, const struct snapshot_group *group,
                          bool narrow, struct text *out)
 {
     const struct snapshot_state *states = snapshot_states(snapshot, NULL);
     uint32_t id = group->await.state ? group->await.state : group->await.innermost;
-    if (id && states[id - 1].file.v)
+    bool is_known = id && !is_stateless(&states[id - 1]);
+    if (is_known && states[id - 1].file.v)
         append_state_place(snapshot, &states[id - 1], narrow, out);
-    else if (group->status == TASK_SUSPENDED && !id)
+    else if (group->status == TASK_SUSPENDED && !is_known)
         text_append_str(out, "unknown place"); /* a future written by hand has no await */
 }
 
@@ -103,7 +110,7 @@ static void append_waits(const struct snapshot *snapshot, const struct snapshot_
         text_append_str(out, "several futures");
     else if (state->waits_for.v)
         display_escape(display_last_words(snapshot_string(snapshot, state->waits_for), 1), out);
-    else if (group->await.innermost != group->await.state)
+    else if (group->await.innermost != group->await.state && !is_stateless(state))
         display_escape(display_last_words(snapshot_string(snapshot, state->future), 1), out);
 }
 

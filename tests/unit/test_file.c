@@ -112,6 +112,34 @@ static void replaces_whole_files(void **state)
     file_close(&new);
 }
 
+/* A pipe stays a pipe and gets the bytes; a link stays a link. */
+static void writes_into_what_is_no_file(void **state)
+{
+    (void)state;
+    struct stat st;
+    struct file file;
+    char read_back[4] = "";
+    assert_int_equal(mkfifo(below("pipe"), 0600), 0);
+    int fd = open(below("pipe"), O_RDWR);
+    assert_true(fd >= 0);
+    assert_true(file_replace(below("pipe"), "abc", 3, NULL));
+    assert_int_equal(read(fd, read_back, 3), 3);
+    assert_string_equal(read_back, "abc");
+    close(fd);
+    assert_int_equal(lstat(below("pipe"), &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_true(file_replace(below("behind"), "old", 3, NULL));
+    char target[512];
+    snprintf(target, sizeof(target), "%s", below("behind"));
+    assert_int_equal(symlink(target, below("link")), 0);
+    assert_true(file_replace(below("link"), "new", 3, NULL));
+    assert_int_equal(lstat(below("link"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_true(file_open(&file, target, NULL));
+    assert_memory_equal(file.bytes, "new", 3);
+    file_close(&file);
+}
+
 static void failed_replacement_leaves_nothing(void **state)
 {
     (void)state;
@@ -130,6 +158,7 @@ int main(void)
         cmocka_unit_test(maps_what_was_written),
         cmocka_unit_test(tells_what_is_no_file),
         cmocka_unit_test(replaces_whole_files),
+        cmocka_unit_test(writes_into_what_is_no_file),
         cmocka_unit_test(failed_replacement_leaves_nothing),
     };
     return cmocka_run_group_tests_name("file", tests, make_folder, remove_folder);
