@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Which vtable of a program is which of its rebuild.  Two builds of one source have nearly the
+ * same functions, but not quite: the compiler cuts crates into units by names that differ, so here
+ * and there it inlines or merges otherwise.  No single hash of all the code behind a vtable would
+ * outlast that.  So each thing that can be reached from a vtable (code, source place, name) is
+ * evidence by itself, where in both builds equally many vtables of the same size have it and in
+ * the rebuild they are all of one type.  Evidence that contradicts itself decides nothing.
+ */
+#pragma once
+
+#include "program/code_graph.h"
+
+enum { MATCH_MAX_SLOTS = 8 };
+
+/* A table of functions: of a task or of a trait object. */
+struct match_item {
+    uint64_t group; /* only items of the same group can be the same: sizes, offsets */
+    uint32_t slots[MATCH_MAX_SLOTS]; /* rows of the graph's functions + 1; 0: no function */
+    uint32_t type;  /* rebuild: whose it is; not 0; one number for each type.  Program: 0 */
+    uint32_t match; /* program: the rebuild's item + 1; rebuild: the program's; 0: unknown */
+};
+
+struct match_side {
+    const struct code_graph *graph;
+    struct match_item *items;
+    size_t nr;
+};
+
+/* Sets `match` of both sides' items; where several are of one type, any of them in order. */
+void code_match(const struct match_side *program, const struct match_side *rebuild);
+
+/*
+ * The function of `other` that is function `row` of `graph`: the only one of its code in both, and
+ * with the same name where both have symbols.  `labels` are code_graph_labels of both at depths 0
+ * to CODE_LABEL_DEPTHS - 1.
+ */
+struct function_match {
+    const struct code_graph *graphs[2]; /* program, rebuild */
+    uint64_t *labels[2][CODE_LABEL_DEPTHS];
+    struct map only[2][CODE_LABEL_DEPTHS]; /* label -> row + 1; 0: several */
+};
+
+void function_match_init(struct function_match *match, const struct code_graph *program,
+                         const struct code_graph *rebuild);
+void function_match_deinit(struct function_match *match);
+/* The program's function for the rebuild's `row`, + 1; 0: unknown. */
+uint32_t function_match_find(const struct function_match *match, uint32_t row);
