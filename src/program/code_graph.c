@@ -375,25 +375,25 @@ void code_graph_deinit(struct code_graph *graph)
     *graph = (struct code_graph){0};
 }
 
-uint64_t *code_graph_labels(const struct code_graph *graph, unsigned depth)
+uint64_t *code_graph_labels(const struct code_graph *graph)
 {
     uint64_t *labels = memory_alloc((graph->nr_functions + 1) * sizeof(*labels));
-    uint64_t *next = memory_alloc((graph->nr_functions + 1) * sizeof(*labels));
     for (size_t i = 0; i < graph->nr_functions; i++)
         labels[i] = graph->functions[i].own_hash;
-    for (unsigned round = 0; round < depth; round++) {
-        for (size_t i = 0; i < graph->nr_functions; i++) {
-            const struct code_function *function = &graph->functions[i];
-            next[i] = function->own_hash;
-            for (uint32_t c = 0; c < function->nr_calls; c++) {
-                const struct code_call *call = &graph->calls[function->first_call + c];
-                next[i] = hash_u64(labels[call->callee], hash_u64(call->site, next[i]));
-            }
-        }
-        uint64_t *done = labels;
-        labels = next;
-        next = done;
-    }
-    free(next);
     return labels;
+}
+
+void code_graph_deepen(const struct code_graph *graph, uint64_t **labels)
+{
+    uint64_t *deeper = memory_alloc((graph->nr_functions + 1) * sizeof(*deeper));
+    for (size_t i = 0; i < graph->nr_functions; i++) {
+        const struct code_function *function = &graph->functions[i];
+        deeper[i] = function->own_hash;
+        for (uint32_t c = 0; c < function->nr_calls; c++) {
+            const struct code_call *call = &graph->calls[function->first_call + c];
+            deeper[i] = hash_u64((*labels)[call->callee], hash_u64(call->site, deeper[i]));
+        }
+    }
+    free(*labels);
+    *labels = deeper;
 }

@@ -13,8 +13,6 @@
 #include "base/map.h"
 #include "program/elf_file.h"
 
-enum { CODE_LABEL_DEPTHS = 5 };
-
 struct code_call {
     uint32_t site; /* offset in the function */
     uint32_t callee;
@@ -53,10 +51,11 @@ void code_graph_deinit(struct code_graph *graph);
 uint32_t code_graph_start(const struct code_graph *graph, uint64_t addr);
 
 /*
- * For each function a hash of its code and that of all it calls, `depth` calls deep (0: its own
- * hash).  Equal in two builds where all that code is.  free() the result.
+ * For each function a hash of its code and that of all it calls, as many calls deep as steps were
+ * made: at first its own hash.  Equal in two builds where all that code is.  free() the labels.
  */
-uint64_t *code_graph_labels(const struct code_graph *graph, unsigned depth);
+uint64_t *code_graph_labels(const struct code_graph *graph);
+void code_graph_deepen(const struct code_graph *graph, uint64_t **labels);
 
 /* Hash of a symbol without the parts that differ between two builds of one source. */
 uint64_t code_name_hash(const char *symbol);

@@ -6,7 +6,7 @@
 
 enum { PROGRAM, REBUILD };
 /* How far calls are followed, and how many functions of one slot at most. */
-enum { MAX_DEPTH = 6, MAX_REACHED = 96 };
+enum { MAX_DEPTH = 10, MAX_REACHED = 96, MAX_ROUNDS = 4 };
 
 /* Who has a feature. */
 struct feature {
@@ -20,6 +20,7 @@ struct feature {
 struct matching {
     const struct match_side *sides[2];
     uint32_t *visited[2]; /* of each function: the last walk that met it */
+    uint64_t *labels[2];  /* code_graph_labels, `depth` deep */
     uint32_t nr_walks;
     bool has_names;
     struct map ids; /* feature -> row + 1 */
@@ -56,6 +57,7 @@ static void walk_slot(struct matching *matching, int side, uint32_t item, unsign
         return;
     queue[nr++] = own->items[item].slots[slot] - 1;
     matching->visited[side][queue[0]] = walk;
+    see(matching, side, item, hash_u64(matching->labels[side][queue[0]], seed + 3));
     end_of_level = 1;
     for (uint32_t at = 0, depth = 0; at < nr; at++) {
         if (at == end_of_level) {
@@ -300,50 +302,66 @@ void code_match(const struct match_side *program, const struct match_side *rebui
     for (int side = PROGRAM; side <= REBUILD; side++) {
         matching->visited[side] = memory_alloc((matching->sides[side]->graph->nr_functions + 1) *
                                                sizeof(*matching->visited[side]));
+        matching->labels[side] = code_graph_labels(matching->sides[side]->graph);
         voting.signatures[side] = memory_alloc((matching->sides[side]->nr + 1) * sizeof(uint64_t));
     }
     matching->has_names = has_names(program->graph) && has_names(rebuild->graph);
     voting.verdicts = memory_alloc((program->nr + 1) * sizeof(*voting.verdicts));
-    for (matching->depth = 0; matching->depth <= MAX_DEPTH; matching->depth++)
-        for (int round = 0; round < 4 && run_round(&voting); round++)
+    for (matching->depth = 0; matching->depth <= MAX_DEPTH; matching->depth++) {
+        for (int round = 0; round < MAX_ROUNDS && run_round(&voting); round++)
             continue;
+        code_graph_deepen(program->graph, &matching->labels[PROGRAM]);
+        code_graph_deepen(rebuild->graph, &matching->labels[REBUILD]);
+    }
     free(voting.verdicts);
     free(matching->features);
     map_deinit(&matching->ids);
     for (int side = PROGRAM; side <= REBUILD; side++) {
         free(matching->visited[side]);
+        free(matching->labels[side]);
         free(voting.signatures[side]);
     }
 }
 
 /* --- single functions ------------------------------------------------------------------------ */
 
+static void map_only(struct map *only, const uint64_t *labels, size_t nr)
+{
+    map_init(only);
+    for (uint32_t i = 0; i < nr; i++) {
+        bool is_new;
+        uint32_t *row = map_put(only, labels[i], &is_new);
+        *row = is_new ? i + 1 : 0;
+    }
+}
+
 void function_match_init(struct function_match *match, const struct code_graph *program,
                          const struct code_graph *rebuild)
 {
     *match = (struct function_match){.graphs = {program, rebuild}};
-    for (int side = PROGRAM; side <= REBUILD; side++)
-        for (unsigned depth = 0; depth < CODE_LABEL_DEPTHS; depth++) {
-            const struct code_graph *graph = match->graphs[side];
-            uint64_t *labels = code_graph_labels(graph, depth);
-            struct map *only = &match->only[side][depth];
-            map_init(only);
-            for (uint32_t i = 0; i < graph->nr_functions; i++) {
-                bool is_new;
-                uint32_t *row = map_put(only, labels[i], &is_new);
-                *row = is_new ? i + 1 : 0;
+    for (int side = PROGRAM; side <= REBUILD; side++) {
+        const struct code_graph *graph = match->graphs[side];
+        uint64_t *labels = code_graph_labels(graph);
+        for (unsigned depth = 0; depth < MATCH_LABEL_DEPTHS; depth++) {
+            if (depth)
+                code_graph_deepen(graph, &labels);
+            map_only(&match->only[side][depth], labels, graph->nr_functions);
+            if (side == REBUILD) {
+                match->labels[depth] = memory_alloc((graph->nr_functions + 1) * sizeof(*labels));
+                memcpy(match->labels[depth], labels, graph->nr_functions * sizeof(*labels));
             }
-            match->labels[side][depth] = labels;
         }
+        free(labels);
+    }
 }
 
 void function_match_deinit(struct function_match *match)
 {
-    for (int side = PROGRAM; side <= REBUILD; side++)
-        for (unsigned depth = 0; depth < CODE_LABEL_DEPTHS; depth++) {
-            free(match->labels[side][depth]);
-            map_deinit(&match->only[side][depth]);
-        }
+    for (unsigned depth = 0; depth < MATCH_LABEL_DEPTHS; depth++) {
+        free(match->labels[depth]);
+        map_deinit(&match->only[PROGRAM][depth]);
+        map_deinit(&match->only[REBUILD][depth]);
+    }
 }
 
 /* Is a callee of one another function than that of the other, both being in both builds? */
@@ -364,8 +382,8 @@ static bool calls_differ(const struct function_match *match, uint32_t row, uint3
 uint32_t function_match_find(const struct function_match *match, uint32_t row)
 {
     const struct code_function *function = &match->graphs[REBUILD]->functions[row];
-    for (unsigned depth = 0; depth < CODE_LABEL_DEPTHS; depth++) {
-        uint64_t label = match->labels[REBUILD][depth][row];
+    for (unsigned depth = 0; depth < MATCH_LABEL_DEPTHS; depth++) {
+        uint64_t label = match->labels[depth][row];
         const uint32_t *own = map_find(&match->only[REBUILD][depth], label);
         const uint32_t *found = map_find(&match->only[PROGRAM][depth], label);
         if (!own || !*own || !found || !*found)

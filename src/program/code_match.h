@@ -31,14 +31,15 @@ struct match_side {
 void code_match(const struct match_side *program, const struct match_side *rebuild);
 
 /*
- * The function of `other` that is function `row` of `graph`: the only one of its code in both, and
- * with the same name where both have symbols.  `labels` are code_graph_labels of both at depths 0
- * to CODE_LABEL_DEPTHS - 1.
+ * Single functions: the only ones in both builds whose code is the same, that of their callees
+ * included where more than one has it, and of the same name where both have symbols.
  */
+enum { MATCH_LABEL_DEPTHS = 5 };
+
 struct function_match {
-    const struct code_graph *graphs[2]; /* program, rebuild */
-    uint64_t *labels[2][CODE_LABEL_DEPTHS];
-    struct map only[2][CODE_LABEL_DEPTHS]; /* label -> row + 1; 0: several */
+    const struct code_graph *graphs[2];     /* program, rebuild */
+    uint64_t *labels[MATCH_LABEL_DEPTHS];   /* of the rebuild */
+    struct map only[2][MATCH_LABEL_DEPTHS]; /* label -> row + 1; 0: several */
 };
 
 void function_match_init(struct function_match *match, const struct code_graph *program,
