@@ -22,7 +22,6 @@ struct matching {
     uint32_t *visited[2]; /* of each function: the last walk that met it */
     uint64_t *labels[2];  /* code_graph_labels, `depth` deep */
     uint32_t nr_walks;
-    bool has_names;
     struct map ids; /* feature -> row + 1 */
     struct feature *features;
     size_t nr_features, capacity;
@@ -39,10 +38,8 @@ static void see_function(struct matching *matching, int side, uint32_t item, uin
     const struct code_graph *graph = matching->sides[side]->graph;
     const struct code_function *function = &graph->functions[row];
     see(matching, side, item, hash_u64(function->own_hash, seed));
-    if (matching->has_names && function->name_hash)
-        see(matching, side, item, hash_u64(function->name_hash, seed + 1));
     for (uint32_t i = 0; i < function->nr_facts; i++)
-        see(matching, side, item, hash_u64(graph->facts[function->first_fact + i], seed + 2));
+        see(matching, side, item, hash_u64(graph->facts[function->first_fact + i], seed + 1));
 }
 
 /* All features of one slot, the nearest functions first. */
@@ -57,7 +54,7 @@ static void walk_slot(struct matching *matching, int side, uint32_t item, unsign
         return;
     queue[nr++] = own->items[item].slots[slot] - 1;
     matching->visited[side][queue[0]] = walk;
-    see(matching, side, item, hash_u64(matching->labels[side][queue[0]], seed + 3));
+    see(matching, side, item, hash_u64(matching->labels[side][queue[0]], seed + 2));
     end_of_level = 1;
     for (uint32_t at = 0, depth = 0; at < nr; at++) {
         if (at == end_of_level) {
@@ -289,11 +286,6 @@ static bool run_round(struct voting *voting)
     return take_pairs(voting);
 }
 
-static bool has_names(const struct code_graph *graph)
-{
-    return graph->elf->has_symtab && graph->elf->nr_symbols;
-}
-
 /* The nearest evidence is the best: what it settles is out of the way of the next. */
 void code_match(const struct match_side *program, const struct match_side *rebuild)
 {
@@ -305,7 +297,6 @@ void code_match(const struct match_side *program, const struct match_side *rebui
         matching->labels[side] = code_graph_labels(matching->sides[side]->graph);
         voting.signatures[side] = memory_alloc((matching->sides[side]->nr + 1) * sizeof(uint64_t));
     }
-    matching->has_names = has_names(program->graph) && has_names(rebuild->graph);
     voting.verdicts = memory_alloc((program->nr + 1) * sizeof(*voting.verdicts));
     for (matching->depth = 0; matching->depth <= MAX_DEPTH; matching->depth++) {
         for (int round = 0; round < MAX_ROUNDS && run_round(&voting); round++)

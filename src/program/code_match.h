@@ -3,9 +3,12 @@
  * Which vtable of a program is which of its rebuild.  Two builds of one source have nearly the
  * same functions, but not quite: the compiler cuts crates into units by names that differ, so here
  * and there it inlines or merges otherwise.  No single hash of all the code behind a vtable would
- * outlast that.  So each thing that can be reached from a vtable (code, source place, name) is
+ * outlast that.  So each thing that can be reached from a vtable (code, place in the source) is
  * evidence by itself, where in both builds equally many vtables of the same size have it and in
  * the rebuild they are all of one type.  Evidence that contradicts itself decides nothing.
+ *
+ * Names of functions are none: where functions are of equal code, so that a name could tell more
+ * than the code, the compiler merges them under any one of their names.
  */
 #pragma once
 
