@@ -7,6 +7,7 @@
 enum { PROGRAM, REBUILD };
 /* How far calls are followed, and how many functions of one slot at most. */
 enum { MAX_DEPTH = 10, MAX_REACHED = 96, MAX_ROUNDS = 4 };
+enum { MAX_REACHED_ALL = 1 << 28 }; /* no program needs a tenth */
 
 /* Who has a feature. */
 struct feature {
@@ -22,7 +23,8 @@ struct matching {
     uint32_t *visited[2]; /* of each function: the last walk that met it */
     uint64_t *labels[2];  /* code_graph_labels, `depth` deep */
     uint32_t nr_walks;
-    struct map ids; /* feature -> row + 1 */
+    uint64_t nr_reached; /* functions, all walks together: bounds the work */
+    struct map ids;      /* feature -> row + 1 */
     struct feature *features;
     size_t nr_features, capacity;
     unsigned depth;
@@ -61,6 +63,7 @@ static void walk_slot(struct matching *matching, int side, uint32_t item, unsign
             depth++;
             end_of_level = nr;
         }
+        matching->nr_reached++;
         see_function(matching, side, item, queue[at], seed, see);
         const struct code_function *function = &own->graph->functions[queue[at]];
         if (depth == matching->depth)
@@ -298,7 +301,8 @@ void code_match(const struct match_side *program, const struct match_side *rebui
         voting.signatures[side] = memory_alloc((matching->sides[side]->nr + 1) * sizeof(uint64_t));
     }
     voting.verdicts = memory_alloc((program->nr + 1) * sizeof(*voting.verdicts));
-    for (matching->depth = 0; matching->depth <= MAX_DEPTH; matching->depth++) {
+    for (; matching->depth <= MAX_DEPTH && matching->nr_reached < MAX_REACHED_ALL;
+         matching->depth++) {
         for (int round = 0; round < MAX_ROUNDS && run_round(&voting); round++)
             continue;
         code_graph_deepen(program->graph, &matching->labels[PROGRAM]);

@@ -7,7 +7,7 @@
 #include "program/code_match.h"
 #include "program/tasks.h"
 
-enum { NR_TASK_SLOTS = 7, MAX_ALIGN = 4096, FIRST_METHOD = 3 };
+enum { NR_TASK_SLOTS = 7, MAX_ALIGN = 4096, FIRST_METHOD = 3, MAX_OBJECTS = 1 << 17 };
 
 struct adoption {
     struct plan_builder *rebuild;
@@ -183,7 +183,8 @@ static struct objects find_objects(const struct code_graph *code)
     struct objects objects = {.side = {.graph = code}};
     for (uint32_t s = 0; s < code->nr_data; s++) {
         const struct elf_words *data = &code->data[s];
-        for (uint64_t w = 0; w + FIRST_METHOD <= data->nr_words; w++)
+        for (uint64_t w = 0; w + FIRST_METHOD <= data->nr_words && objects.side.nr < MAX_OBJECTS;
+             w++)
             if (is_object(code, data->words + w, data->nr_words - w))
                 add_object(&objects, data->addr + w * 8, data->words + w, data->nr_words - w);
     }
