@@ -391,7 +391,8 @@ void code_graph_deepen(const struct code_graph *graph, uint64_t **labels)
         deeper[i] = function->own_hash;
         for (uint32_t c = 0; c < function->nr_calls; c++) {
             const struct code_call *call = &graph->calls[function->first_call + c];
-            deeper[i] = hash_u64((*labels)[call->callee], hash_u64(call->site, deeper[i]));
+            deeper[i] =
+                code_hash_add(code_hash_add(deeper[i], call->site), (*labels)[call->callee]);
         }
     }
     free(*labels);

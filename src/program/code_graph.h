@@ -57,5 +57,12 @@ uint32_t code_graph_start(const struct code_graph *graph, uint64_t addr);
 uint64_t *code_graph_labels(const struct code_graph *graph);
 void code_graph_deepen(const struct code_graph *graph, uint64_t **labels);
 
+/* One value more into a hash; inline, since there are millions. */
+static inline uint64_t code_hash_add(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
+    return hash ^ hash >> 29;
+}
+
 /* Hash of a symbol without the parts that differ between two builds of one source. */
 uint64_t code_name_hash(const char *symbol);

@@ -13,58 +13,105 @@ enum { MAX_REACHED_ALL = 1 << 28 }; /* no program needs a tenth */
 struct feature {
     uint32_t nr[2];   /* items of each side */
     uint32_t last[2]; /* the item that had it last, + 1: each counts once */
-    uint32_t signed_last[2];
-    uint32_t type; /* of the rebuild's items */
-    bool is_mixed; /* these are of several types */
+    uint32_t type;    /* of the rebuild's items */
+    bool is_mixed;    /* these are of several types */
+};
+
+/* What the features of one item of the program say. */
+struct verdict {
+    uint32_t type; /* 0: nothing */
+    bool is_contradictory;
+};
+
+/* The features of one side's items, as rows: those of item i are first[i] to first[i + 1]. */
+struct item_features {
+    uint32_t *rows;
+    size_t nr, capacity;
+    size_t *first;
 };
 
 struct matching {
     const struct match_side *sides[2];
     uint32_t *visited[2]; /* of each function: the last walk that met it */
     uint64_t *labels[2];  /* code_graph_labels, `depth` deep */
+    struct item_features item_features[2];
     uint32_t nr_walks;
     uint64_t nr_reached; /* functions, all walks together: bounds the work */
     struct map ids;      /* feature -> row + 1 */
     struct feature *features;
     size_t nr_features, capacity;
+    struct verdict *verdicts;
     unsigned depth;
 };
 
-typedef void see_feature(struct matching *matching, int side, uint32_t item, uint64_t feature);
-
 /* --- what can be reached from an item -------------------------------------------------------- */
 
-static void see_function(struct matching *matching, int side, uint32_t item, uint32_t row,
-                         uint64_t seed, see_feature *see)
+/* The row of a feature that an item of this side has; *is_first: for the first time. */
+static uint32_t count_feature(struct matching *matching, int side, uint32_t item, uint64_t hash,
+                              bool *is_first)
+{
+    uint32_t *id = map_put(&matching->ids, hash, NULL);
+    if (!*id) {
+        matching->features = array_reserve(matching->features, &matching->capacity,
+                                           matching->nr_features + 1, sizeof(struct feature));
+        matching->features[matching->nr_features++] = (struct feature){0};
+        *id = (uint32_t)matching->nr_features;
+    }
+    struct feature *feature = &matching->features[*id - 1];
+    *is_first = feature->last[side] != item + 1;
+    if (!*is_first)
+        return *id - 1;
+    feature->last[side] = item + 1;
+    feature->nr[side]++;
+    if (side == REBUILD) {
+        uint32_t type = matching->sides[REBUILD]->items[item].type;
+        feature->is_mixed |= feature->type && feature->type != type;
+        feature->type = type;
+    }
+    return *id - 1;
+}
+
+static void add_feature(struct matching *matching, int side, uint32_t item, uint64_t hash)
+{
+    struct item_features *own = &matching->item_features[side];
+    bool is_first;
+    uint32_t row = count_feature(matching, side, item, hash, &is_first);
+    if (!is_first)
+        return;
+    own->rows = array_reserve(own->rows, &own->capacity, own->nr + 1, sizeof(*own->rows));
+    own->rows[own->nr++] = row;
+}
+
+static void add_function(struct matching *matching, int side, uint32_t item, uint32_t row,
+                         uint64_t seed)
 {
     const struct code_graph *graph = matching->sides[side]->graph;
     const struct code_function *function = &graph->functions[row];
-    see(matching, side, item, hash_u64(function->own_hash, seed));
+    matching->nr_reached++;
+    add_feature(matching, side, item, code_hash_add(seed, function->own_hash));
     for (uint32_t i = 0; i < function->nr_facts; i++)
-        see(matching, side, item, hash_u64(graph->facts[function->first_fact + i], seed + 1));
+        add_feature(matching, side, item,
+                    code_hash_add(seed + 1, graph->facts[function->first_fact + i]));
 }
 
 /* All features of one slot, the nearest functions first. */
-static void walk_slot(struct matching *matching, int side, uint32_t item, unsigned slot,
-                      see_feature *see)
+static void walk_slot(struct matching *matching, int side, uint32_t item, unsigned slot)
 {
     const struct match_side *own = matching->sides[side];
-    uint32_t queue[MAX_REACHED], nr = 0, end_of_level;
+    uint32_t queue[MAX_REACHED], nr = 0, end_of_level = 1;
     uint32_t walk = ++matching->nr_walks;
     uint64_t seed = hash_u64(slot, own->items[item].group);
     if (!own->items[item].slots[slot])
         return;
     queue[nr++] = own->items[item].slots[slot] - 1;
     matching->visited[side][queue[0]] = walk;
-    see(matching, side, item, hash_u64(matching->labels[side][queue[0]], seed + 2));
-    end_of_level = 1;
+    add_feature(matching, side, item, code_hash_add(seed + 2, matching->labels[side][queue[0]]));
     for (uint32_t at = 0, depth = 0; at < nr; at++) {
         if (at == end_of_level) {
             depth++;
             end_of_level = nr;
         }
-        matching->nr_reached++;
-        see_function(matching, side, item, queue[at], seed, see);
+        add_function(matching, side, item, queue[at], seed);
         const struct code_function *function = &own->graph->functions[queue[at]];
         if (depth == matching->depth)
             continue;
@@ -78,81 +125,51 @@ static void walk_slot(struct matching *matching, int side, uint32_t item, unsign
     }
 }
 
-static void walk_items(struct matching *matching, int side, see_feature *see)
+static void collect_features(struct matching *matching, int side)
 {
     const struct match_side *own = matching->sides[side];
-    for (uint32_t i = 0; i < own->nr; i++)
+    struct item_features *features = &matching->item_features[side];
+    features->nr = 0;
+    for (uint32_t i = 0; i < own->nr; i++) {
+        features->first[i] = features->nr;
         for (unsigned slot = 0; !own->items[i].match && slot < MATCH_MAX_SLOTS; slot++)
-            walk_slot(matching, side, i, slot, see);
+            walk_slot(matching, side, i, slot);
+    }
+    features->first[own->nr] = features->nr;
 }
 
 /* --- votes ----------------------------------------------------------------------------------- */
 
-static void count_feature(struct matching *matching, int side, uint32_t item, uint64_t hash)
-{
-    uint32_t *id = map_put(&matching->ids, hash, NULL);
-    if (!*id) {
-        matching->features = array_reserve(matching->features, &matching->capacity,
-                                           matching->nr_features + 1, sizeof(struct feature));
-        matching->features[matching->nr_features++] = (struct feature){0};
-        *id = (uint32_t)matching->nr_features;
-    }
-    struct feature *feature = &matching->features[*id - 1];
-    if (feature->last[side] == item + 1)
-        return;
-    feature->last[side] = item + 1;
-    feature->nr[side]++;
-    if (side == REBUILD) {
-        uint32_t type = matching->sides[REBUILD]->items[item].type;
-        feature->is_mixed |= feature->type && feature->type != type;
-        feature->type = type;
-    }
-}
-
-/* What the features of one item of the program say. */
-struct verdict {
-    uint32_t type; /* 0: nothing */
-    bool is_contradictory;
-};
-
-struct voting {
-    struct matching matching; /* first: the callback gets it */
-    struct verdict *verdicts;
-    uint64_t *signatures[2]; /* of each item: the sum of its features that are balanced */
-};
-
 /* Have equally many items of both sides the feature? */
 static bool is_balanced(const struct feature *feature)
 {
-    return feature && feature->nr[PROGRAM] == feature->nr[REBUILD];
+    return feature->nr[PROGRAM] == feature->nr[REBUILD];
 }
 
-static struct feature *find_feature(const struct matching *matching, uint64_t hash)
+static void vote(struct matching *matching, uint32_t item, uint32_t row)
 {
-    const uint32_t *id = map_find(&matching->ids, hash);
-    return id ? &matching->features[*id - 1] : NULL;
-}
-
-static void sign(struct matching *matching, int side, uint32_t item, uint64_t hash)
-{
-    struct voting *voting = (struct voting *)matching;
-    struct feature *feature = find_feature(matching, hash);
-    if (!is_balanced(feature) || feature->signed_last[side] == item + 1)
-        return;
-    feature->signed_last[side] = item + 1;
-    voting->signatures[side][item] += hash_u64(hash, 0);
-}
-
-static void vote(struct matching *matching, int side, uint32_t item, uint64_t hash)
-{
-    struct voting *voting = (struct voting *)matching;
-    struct verdict *verdict = &voting->verdicts[item];
-    const struct feature *feature = find_feature(matching, hash);
-    (void)side;
+    struct verdict *verdict = &matching->verdicts[item];
+    const struct feature *feature = &matching->features[row];
     if (!is_balanced(feature) || feature->is_mixed)
         return;
     verdict->is_contradictory |= verdict->type && verdict->type != feature->type;
     verdict->type = feature->type;
+}
+
+static void begin_votes(struct matching *matching)
+{
+    memset(matching->verdicts, 0, matching->sides[PROGRAM]->nr * sizeof(*matching->verdicts));
+}
+
+/* The sum of an item's balanced features as one; 0: it has none. */
+static uint64_t signature(const struct matching *matching, int side, uint32_t item)
+{
+    const struct item_features *own = &matching->item_features[side];
+    uint64_t sum = 0;
+    for (size_t f = own->first[item]; f < own->first[item + 1]; f++)
+        if (is_balanced(&matching->features[own->rows[f]]))
+            sum += code_hash_add(1, own->rows[f]);
+    return sum ? hash_u64(sum, matching->sides[side]->items[item].group) : 0;
 }
 
 /* --- pairs ----------------------------------------------------------------------------------- */
@@ -181,10 +198,10 @@ static uint32_t next_left(const struct match_side *rebuild, struct claim *claim,
 }
 
 /* One map for both sides' counts; rows are claims. */
-static struct claim *count_claims(const struct voting *voting, struct map *map)
+static struct claim *count_claims(const struct matching *matching, struct map *map)
 {
-    const struct match_side *program = voting->matching.sides[PROGRAM],
-                            *rebuild = voting->matching.sides[REBUILD];
+    const struct match_side *program = matching->sides[PROGRAM],
+                            *rebuild = matching->sides[REBUILD];
     struct claim *claims = memory_alloc((rebuild->nr + 1) * sizeof(*claims));
     uint32_t nr = 0;
     for (uint32_t r = 0; r < rebuild->nr; r++) {
@@ -199,7 +216,7 @@ static struct claim *count_claims(const struct voting *voting, struct map *map)
         claims[*row - 1].nr_left++;
     }
     for (uint32_t p = 0; p < program->nr; p++) {
-        const struct verdict *verdict = &voting->verdicts[p];
+        const struct verdict *verdict = &matching->verdicts[p];
         if (!verdict->type || verdict->is_contradictory)
             continue;
         const uint32_t *row = map_find(map, claim_key(program->items[p].group, verdict->type));
@@ -209,16 +226,16 @@ static struct claim *count_claims(const struct voting *voting, struct map *map)
     return claims;
 }
 
-static bool take_pairs(struct voting *voting)
+static bool take_pairs(struct matching *matching)
 {
-    const struct match_side *program = voting->matching.sides[PROGRAM],
-                            *rebuild = voting->matching.sides[REBUILD];
+    const struct match_side *program = matching->sides[PROGRAM],
+                            *rebuild = matching->sides[REBUILD];
     struct map map;
     bool changed = false;
     map_init(&map);
-    struct claim *claims = count_claims(voting, &map);
+    struct claim *claims = count_claims(matching, &map);
     for (uint32_t p = 0; p < program->nr; p++) {
-        const struct verdict *verdict = &voting->verdicts[p];
+        const struct verdict *verdict = &matching->verdicts[p];
         uint64_t group = program->items[p].group;
         const uint32_t *row = verdict->type && !verdict->is_contradictory
                                   ? map_find(&map, claim_key(group, verdict->type))
@@ -238,84 +255,86 @@ static bool take_pairs(struct voting *voting)
     return changed;
 }
 
-static void begin_count(struct matching *matching)
+/* What all features of an item say together: each alone may be that of many types. */
+static bool match_signatures(struct matching *matching)
 {
-    map_deinit(&matching->ids);
-    map_init(&matching->ids);
-    matching->nr_features = 0;
+    uint32_t *rows = memory_alloc((matching->sides[PROGRAM]->nr + 1) * sizeof(*rows));
+    for (int side = REBUILD; side >= PROGRAM; side--)
+        for (uint32_t i = 0; i < matching->sides[side]->nr; i++) {
+            bool is_first;
+            uint64_t hash = signature(matching, side, i);
+            uint32_t row = hash ? count_feature(matching, side, i, hash, &is_first) + 1 : 0;
+            if (side == PROGRAM)
+                rows[i] = row;
+        }
+    begin_votes(matching);
+    for (uint32_t i = 0; i < matching->sides[PROGRAM]->nr; i++)
+        if (rows[i])
+            vote(matching, i, rows[i] - 1);
+    free(rows);
+    return take_pairs(matching);
 }
 
-static void walk_signatures(struct voting *voting, int side, see_feature *see)
+/* What each feature says by itself. */
+static bool match_features(struct matching *matching)
 {
-    const struct match_side *own = voting->matching.sides[side];
-    for (uint32_t i = 0; i < own->nr; i++)
-        if (!own->items[i].match && voting->signatures[side][i])
-            see(&voting->matching, side, i,
-                hash_u64(voting->signatures[side][i], own->items[i].group));
-}
-
-/* What all features of an item say together: one alone may be that of many types. */
-static bool match_signatures(struct voting *voting)
-{
-    struct matching *matching = &voting->matching;
-    for (int side = PROGRAM; side <= REBUILD; side++) {
-        memset(voting->signatures[side], 0, matching->sides[side]->nr * sizeof(uint64_t));
-        walk_items(matching, side, sign);
-    }
-    begin_count(matching);
-    walk_signatures(voting, REBUILD, count_feature);
-    walk_signatures(voting, PROGRAM, count_feature);
-    walk_signatures(voting, PROGRAM, vote);
-    return take_pairs(voting);
-}
-
-static void count_features(struct voting *voting)
-{
-    struct matching *matching = &voting->matching;
-    begin_count(matching);
-    memset(voting->verdicts, 0, matching->sides[PROGRAM]->nr * sizeof(*voting->verdicts));
-    walk_items(matching, REBUILD, count_feature);
-    walk_items(matching, PROGRAM, count_feature);
+    const struct item_features *own = &matching->item_features[PROGRAM];
+    begin_votes(matching);
+    for (uint32_t i = 0; i < matching->sides[PROGRAM]->nr; i++)
+        for (size_t f = own->first[i]; f < own->first[i + 1]; f++)
+            vote(matching, i, own->rows[f]);
+    return take_pairs(matching);
 }
 
 /* All features as deep as they go now, and what they settle. */
-static bool run_round(struct voting *voting)
+static bool run_round(struct matching *matching)
 {
-    count_features(voting);
-    if (match_signatures(voting))
-        return true;
-    count_features(voting);
-    walk_items(&voting->matching, PROGRAM, vote);
-    return take_pairs(voting);
+    map_init(&matching->ids);
+    matching->nr_features = 0;
+    collect_features(matching, REBUILD);
+    collect_features(matching, PROGRAM);
+    bool changed = match_signatures(matching) || match_features(matching);
+    map_deinit(&matching->ids);
+    return changed;
+}
+
+static void matching_init(struct matching *matching)
+{
+    for (int side = PROGRAM; side <= REBUILD; side++) {
+        const struct match_side *own = matching->sides[side];
+        matching->visited[side] =
+            memory_alloc((own->graph->nr_functions + 1) * sizeof(*matching->visited[side]));
+        matching->labels[side] = code_graph_labels(own->graph);
+        matching->item_features[side].first = memory_alloc((own->nr + 1) * sizeof(size_t));
+    }
+    matching->verdicts =
+        memory_alloc((matching->sides[PROGRAM]->nr + 1) * sizeof(*matching->verdicts));
+}
+
+static void matching_deinit(struct matching *matching)
+{
+    for (int side = PROGRAM; side <= REBUILD; side++) {
+        free(matching->visited[side]);
+        free(matching->labels[side]);
+        free(matching->item_features[side].rows);
+        free(matching->item_features[side].first);
+    }
+    free(matching->verdicts);
+    free(matching->features);
 }
 
 /* The nearest evidence is the best: what it settles is out of the way of the next. */
 void code_match(const struct match_side *program, const struct match_side *rebuild)
 {
-    struct voting voting = {.matching = {.sides = {program, rebuild}}};
-    struct matching *matching = &voting.matching;
-    for (int side = PROGRAM; side <= REBUILD; side++) {
-        matching->visited[side] = memory_alloc((matching->sides[side]->graph->nr_functions + 1) *
-                                               sizeof(*matching->visited[side]));
-        matching->labels[side] = code_graph_labels(matching->sides[side]->graph);
-        voting.signatures[side] = memory_alloc((matching->sides[side]->nr + 1) * sizeof(uint64_t));
-    }
-    voting.verdicts = memory_alloc((program->nr + 1) * sizeof(*voting.verdicts));
-    for (; matching->depth <= MAX_DEPTH && matching->nr_reached < MAX_REACHED_ALL;
-         matching->depth++) {
-        for (int round = 0; round < MAX_ROUNDS && run_round(&voting); round++)
+    struct matching matching = {.sides = {program, rebuild}};
+    matching_init(&matching);
+    for (; matching.depth <= MAX_DEPTH && matching.nr_reached < MAX_REACHED_ALL; matching.depth++) {
+        for (int round = 0; round < MAX_ROUNDS && run_round(&matching); round++)
             continue;
-        code_graph_deepen(program->graph, &matching->labels[PROGRAM]);
-        code_graph_deepen(rebuild->graph, &matching->labels[REBUILD]);
+        code_graph_deepen(program->graph, &matching.labels[PROGRAM]);
+        code_graph_deepen(rebuild->graph, &matching.labels[REBUILD]);
     }
-    free(voting.verdicts);
-    free(matching->features);
-    map_deinit(&matching->ids);
-    for (int side = PROGRAM; side <= REBUILD; side++) {
-        free(matching->visited[side]);
-        free(matching->labels[side]);
-        free(voting.signatures[side]);
-    }
+    matching_deinit(&matching);
 }
 
 /* --- single functions ------------------------------------------------------------------------ */
