@@ -93,6 +93,10 @@ def build_programs(tally):
     step(tally, "build the Rust programs",
          ["cargo", "build", "--manifest-path", "tests/programs/Cargo.toml", "--target-dir", PROGRAMS,
           "--release", "--locked", "--quiet"], 2400)
+    step(tally, "build two of them without debug info",
+         ["cargo", "build", "--manifest-path", "tests/programs/Cargo.toml", "--target-dir", BUILD / "symbols",
+          "--release", "--locked", "--quiet", "--config", "profile.release.debug=0", "-p", "trees", "-p", "traps"],
+         1500)
 
 
 def main():

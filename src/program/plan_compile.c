@@ -12,6 +12,7 @@
 #include "program/memory_types.h"
 #include "program/plan_builder.h"
 #include "program/plan_cache.h"
+#include "program/symbols_adopt.h"
 #include "program/symbols_check.h"
 #include "program/tasks.h"
 
@@ -253,6 +254,21 @@ static bool finish(struct compiler *compiler, const char *path, struct loaded_pl
                      path, problem);
 }
 
+/* The rebuild's rows with the program's addresses. */
+static bool adopt(struct compiler *compiler, const struct plan *program, struct error *err)
+{
+    struct elf_file elf;
+    struct symbols_files files = {&elf, compiler->source.program};
+    if (!elf_file_open(&elf, compiler->request->path, err))
+        return false;
+    say(compiler, "matching the rebuild's code");
+    elf_file_symbols(&elf);
+    elf_file_symbols(compiler->source.program);
+    symbols_adopt(&compiler->builder, program, &files);
+    elf_file_close(&elf);
+    return true;
+}
+
 /* A rebuild's plan becomes the program's, if the two agree. */
 static bool finish_rebuild(struct compiler *compiler, const struct plan *program,
                            struct loaded_plan *loaded, struct error *err)
@@ -262,10 +278,7 @@ static bool finish_rebuild(struct compiler *compiler, const struct plan *program
         return false;
     bool ok = symbols_check(program, compiler->request->path, &loaded->plan, path, err);
     free(loaded->bytes);
-    if (!ok)
-        return false;
-    symbols_adopt(&compiler->builder, program, compiler->request->path);
-    return finish(compiler, path, loaded, err);
+    return ok && adopt(compiler, program, err) && finish(compiler, path, loaded, err);
 }
 
 /*

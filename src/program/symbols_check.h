@@ -12,9 +12,3 @@
 /* ERROR_INPUT with the first difference when they do not agree, or nothing can be compared. */
 bool symbols_check(const struct plan *program, const char *program_path, const struct plan *symbols,
                    const char *symbols_path, struct error *err);
-
-/*
- * Makes the rebuild's rows those of the program: its build id and path, and the addresses of its
- * task vtables, where exactly one is of a shape.  Addresses that the rebuild alone has become 0.
- */
-void symbols_adopt(struct plan_builder *rebuild, const struct plan *program, const char *path);
