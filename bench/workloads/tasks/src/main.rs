@@ -5,8 +5,8 @@
 //!
 //! spawns NUMBER tasks: a third sleeps in the task's own future, a third four async fns deep, a third
 //! inside a Pin<Box<dyn Future>>. When all are suspended it prints how many of each there are. Then each
-//! line on stdin is answered by a line of JSON about the time since the line before; the end of stdin
-//! ends the program.
+//! line on stdin is answered by a line of JSON about the time since the line before; after the line
+//! "rest" the thread leaves its processor to others until the next line. The end of stdin ends the program.
 
 mod watcher;
 
@@ -85,7 +85,8 @@ fn main() {
         counts[1],
         counts[2]
     );
-    for _ in std::io::stdin().lock().lines() {
-        println!("{}", watcher.take());
+    for line in std::io::stdin().lock().lines() {
+        let rests = line.is_ok_and(|line| line == "rest");
+        println!("{}", if rests { watcher.rest() } else { watcher.take() });
     }
 }

@@ -3,9 +3,7 @@
 //! was stopped between them, or when the machine gave its processor to somebody else. A stop is one gap;
 //! what the machine does comes again and again: it is told by the largest gaps of short windows.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::Arc;
 use std::time::Instant;
 
 const WINDOW_NS: u64 = 1_000_000;
@@ -35,36 +33,50 @@ impl Seen {
     }
 }
 
+enum Command {
+    Take,
+    Rest,
+}
+
 pub struct Watcher {
-    asked: Arc<AtomicBool>,
+    commands: Sender<Command>,
     answers: Receiver<Seen>,
 }
 
 impl Watcher {
     pub fn start() -> Watcher {
-        let asked = Arc::new(AtomicBool::new(false));
-        let (to, answers) = channel();
-        let is_asked = asked.clone();
+        let (commands, from_main) = channel();
+        let (to_main, answers) = channel();
         std::thread::Builder::new()
             .name("watcher".into())
-            .spawn(move || watch(&is_asked, &to))
+            .spawn(move || watch(&from_main, &to_main))
             .expect("a thread");
-        Watcher { asked, answers }
+        Watcher { commands, answers }
     }
 
     /// One line of JSON; begins anew.
     pub fn take(&self) -> String {
-        self.asked.store(true, Relaxed); // the channel orders what is answered
+        self.ask(Command::Take)
+    }
+
+    /// The same; the thread then leaves its processor to others until it is asked again.
+    pub fn rest(&self) -> String {
+        self.ask(Command::Rest)
+    }
+
+    fn ask(&self, command: Command) -> String {
+        self.commands.send(command).expect("the watcher lives");
         self.answers.recv().expect("the watcher lives").json()
     }
 }
 
-fn watch(asked: &AtomicBool, to: &Sender<Seen>) {
+fn watch(commands: &Receiver<Command>, to: &Sender<Seen>) {
     let origin = Instant::now();
+    let now_ns = || origin.elapsed().as_nanos() as u64;
     let mut seen = Seen::default();
     let (mut last, mut window_end, mut largest) = (0, WINDOW_NS, 0);
     loop {
-        let now = origin.elapsed().as_nanos() as u64;
+        let now = now_ns();
         largest = largest.max(now - last);
         last = now;
         seen.readings += 1;
@@ -74,12 +86,16 @@ fn watch(asked: &AtomicBool, to: &Sender<Seen>) {
         seen.largest_gap_ns = seen.largest_gap_ns.max(largest);
         seen.windows_ns.push(largest);
         largest = 0;
-        window_end = now + WINDOW_NS;
-        if asked.swap(false, Relaxed) {
+        if let Ok(mut command) = commands.try_recv() {
+            while let Command::Rest = command {
+                let _ = to.send(std::mem::take(&mut seen));
+                command = commands.recv().unwrap_or(Command::Take);
+            }
             if to.send(std::mem::take(&mut seen)).is_err() {
                 return;
             }
-            last = origin.elapsed().as_nanos() as u64; // giving it away may have taken a while
+            last = now_ns(); // giving it away may have taken a while
         }
+        window_end = last + WINDOW_NS;
     }
 }
