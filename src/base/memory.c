@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { CHUNK_BYTES = 256 * 1024, ALIGN = 16 };
 
@@ -84,6 +85,23 @@ void *memory_alloc(size_t bytes)
     if (!piece)
         out_of_memory(bytes);
     return piece;
+}
+
+void *memory_alloc_touched(size_t bytes)
+{
+    enum { BIG_PAGE_BYTES = 2 << 20 };
+    void *piece;
+    if (bytes < BIG_PAGE_BYTES) {
+        piece = malloc(bytes ? bytes : 1);
+    } else {
+        if (posix_memalign(&piece, BIG_PAGE_BYTES, bytes) != 0)
+            piece = NULL;
+        if (piece)
+            madvise(piece, bytes, MADV_HUGEPAGE); /* only faster */
+    }
+    if (!piece)
+        out_of_memory(bytes);
+    return memset(piece, 0, bytes);
 }
 
 void *memory_resize(void *old, size_t bytes)
