@@ -2,11 +2,14 @@
 #include "process/reading.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "base/parallel.h"
 
 /* Requests this near are read with what lies between them. */
 enum { MAX_GAP_BYTES = 1024, MAX_RANGE_BYTES = 1 << 20, MAX_BATCH = 4096 };
 enum { MIN_BLOCK_BYTES = 4 << 20 };
+/* A thread costs as much as reading a few hundred KB. */
+enum { WORTH_THREADS_BYTES = 4 << 20, SHARE_BYTES = 1 << 20 };
 
 struct reading_block {
     struct reading_block *older;
@@ -18,10 +21,7 @@ static void add_block(struct reading *reading, size_t bytes)
     size_t size = bytes + sizeof(struct reading_block);
     if (size < MIN_BLOCK_BYTES)
         size = MIN_BLOCK_BYTES;
-    struct reading_block *block =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (block == MAP_FAILED)
-        abort(); /* as memory_alloc: memory has ended */
+    struct reading_block *block = memory_alloc_touched(size);
     *block = (struct reading_block){reading->blocks, size, sizeof(*block)};
     reading->blocks = block;
 }
@@ -37,7 +37,7 @@ void reading_deinit(struct reading *reading)
     while (reading->blocks) {
         struct reading_block *block = reading->blocks;
         reading->blocks = block->older;
-        munmap(block, block->size_bytes);
+        free(block);
     }
 }
 
@@ -81,6 +81,41 @@ static void fetch_each(struct reading *reading, struct read_request *requests, s
     }
 }
 
+/* Ranges shared out among workers. */
+struct shares {
+    const struct target *target;
+    struct target_range *ranges;
+    size_t first_of[MAX_BATCH + 1];
+    size_t nr;
+};
+
+static void read_share(void *context, unsigned worker, size_t item)
+{
+    struct shares *shares = context;
+    size_t first = shares->first_of[item];
+    (void)worker;
+    target_read_many(shares->target, shares->ranges + first, shares->first_of[item + 1] - first);
+}
+
+static void read_ranges(const struct target *target, struct target_range *ranges, size_t nr)
+{
+    struct shares shares = {.target = target, .ranges = ranges};
+    uint64_t total = 0, share = SHARE_BYTES;
+    for (size_t i = 0; i < nr; i++) {
+        if (share >= SHARE_BYTES) {
+            shares.first_of[shares.nr++] = i;
+            share = 0;
+        }
+        share += ranges[i].size_bytes;
+        total += ranges[i].size_bytes;
+    }
+    shares.first_of[shares.nr] = nr;
+    if (total < WORTH_THREADS_BYTES)
+        target_read_many(target, ranges, nr);
+    else
+        parallel_for(shares.nr, read_share, &shares);
+}
+
 void reading_fetch(struct reading *reading, struct read_request *requests, size_t nr)
 {
     struct target_range ranges[MAX_BATCH];
@@ -96,7 +131,7 @@ void reading_fetch(struct reading *reading, struct read_request *requests, size_
             next += count;
         }
         first_of[nr_ranges] = next;
-        target_read_many(reading->target, ranges, nr_ranges);
+        read_ranges(reading->target, ranges, nr_ranges);
         for (size_t r = 0; r < nr_ranges; r++) {
             size_t count = first_of[r + 1] - first_of[r];
             struct read_request *request = &requests[first_of[r]];
@@ -110,6 +145,14 @@ void reading_fetch(struct reading *reading, struct read_request *requests, size_
                                                             : NULL;
         }
     }
+}
+
+uint64_t reading_bytes(const struct read_request *requests, size_t nr)
+{
+    uint64_t total = 0, length;
+    for (size_t next = 0; next < nr; total += length + 16)
+        next += one_range(requests + next, nr - next, &length);
+    return total;
 }
 
 const uint8_t *reading_one(struct reading *reading, uint64_t addr, uint32_t size_bytes)
