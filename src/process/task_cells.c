@@ -108,6 +108,14 @@ static void layout_cell(const struct plan *plan, const struct plan_task *task,
     layout->read_bytes = bytes < MAX_CELL_READ_BYTES ? (uint32_t)bytes : MAX_CELL_READ_BYTES;
 }
 
+static bool leads_out(const struct process_plan *own, const struct cell_layout *layout)
+{
+    const struct plan_type *future = plan_type(own->plan, layout->future);
+    return future && (own->types[layout->future.v - 1].follows ||
+                      layout->stage + plan_type(own->plan, layout->stage_type)->size_bytes >
+                          layout->read_bytes);
+}
+
 static int kind_order(const void *a, const void *b)
 {
     const struct cell_kind *x = a, *y = b;
@@ -130,6 +138,7 @@ void task_cells_init(struct task_cells *cells, const struct target *target,
             *kind = (struct cell_kind){
                 .vtable = plan->tasks[i].vtable_addr + plans[p].image.bias, .plan = p, .row = i};
             layout_cell(plan, &plan->tasks[i], &kind->layout);
+            kind->layout.follows = leads_out(&plans[p], &kind->layout);
         }
     }
     if (cells->nr_kinds)
@@ -142,6 +151,8 @@ void task_cells_deinit(struct task_cells *cells)
     free(cells->kinds);
     free(cells->candidates);
     free(cells->rows);
+    free(cells->requests);
+    free(cells->links);
     free(cells->runtimes);
     map_deinit(&cells->by_addr);
 }
@@ -152,9 +163,33 @@ void task_cells_scan(struct task_cells *cells)
         cell_scan(cells);
 }
 
+static void set_requests(const struct task_cells *cells, size_t first,
+                         struct read_request *requests)
+{
+    for (size_t i = first; i < cells->nr_candidates; i++) {
+        const struct cell_candidate *candidate = &cells->candidates[i];
+        requests[i - first] = (struct read_request){
+            candidate->addr, cells->kinds[candidate->kind].layout.read_bytes, NULL};
+    }
+}
+
+void task_cells_make_room(struct task_cells *cells)
+{
+    enum { MORE_ROWS = 1024 }; /* cells that come into being until the target stands still */
+    const size_t nr = cells->nr_candidates;
+    cells->requests = memory_alloc_touched(nr * sizeof(*cells->requests));
+    set_requests(cells, 0, cells->requests);
+    cells->links = memory_alloc_touched(nr * sizeof(*cells->links));
+    cells->capacity = nr + MORE_ROWS;
+    cells->rows = memory_alloc_touched(cells->capacity * sizeof(*cells->rows));
+    map_reserve(&cells->by_addr, cells->capacity);
+}
+
+/* Futures in boxes come on top. */
 size_t task_cells_expected_bytes(const struct task_cells *cells)
 {
-    return cells->nr_candidates * 1024 + (1 << 20);
+    uint64_t bytes = reading_bytes(cells->requests, cells->nr_candidates);
+    return bytes + bytes / 2 + (1 << 20);
 }
 
 /* --- what is a task -------------------------------------------------------------------------- */
@@ -195,7 +230,7 @@ static bool has_header(const struct task_cells *cells, const struct task_cell *c
         refs >> MAX_REF_BITS || (cell->state & both) == both || cell->id == 0 ||
         cell->id >> MAX_ID_BITS)
         return false;
-    bool has_owner = cell_word(cell->bytes, kind->layout.owner_id) != 0;
+    bool has_owner = cell->owner_id != 0;
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     /* A cell gets its owner when it has reached its place: copies on the way there have none. */
     if (!has_owner && scheduler != PLAN_SCHEDULER_BLOCKING && scheduler != PLAN_SCHEDULER_UNKNOWN)
@@ -226,7 +261,10 @@ static void add_cell(struct task_cells *cells, const struct cell_candidate *cand
         .bytes = bytes,
         .state = cell_word(bytes, layout->state),
         .id = cell_word(bytes, layout->id),
+        .owner_id = cell_word(bytes, layout->owner_id),
     };
+    if (layout->next != OFFSET_UNKNOWN && layout->next + 8 <= layout->read_bytes)
+        cell.next = cell_word(bytes, layout->next);
     bool is_new;
     if (!has_header(cells, &cell))
         return;
@@ -238,19 +276,39 @@ static void add_cell(struct task_cells *cells, const struct cell_candidate *cand
     *position = (uint32_t)cells->nr;
 }
 
+/* What add_cell will look at. */
+static void prefetch_cell(const struct task_cells *cells, const struct cell_candidate *candidate,
+                          const uint8_t *bytes)
+{
+    if (!bytes)
+        return;
+    map_prefetch(&cells->by_addr, candidate->addr);
+    __builtin_prefetch(bytes);
+    __builtin_prefetch(bytes + cells->kinds[candidate->kind].layout.trailer);
+}
+
+/* Reads the candidates from position `first` on; requests[0] is that of the first. */
+static void read_cells(struct task_cells *cells, struct reading *reading, size_t first,
+                       struct read_request *requests)
+{
+    enum { AHEAD = 12 };
+    const size_t nr = cells->nr_candidates - first;
+    const struct cell_candidate *candidates = cells->candidates + first;
+    reading_fetch(reading, requests, nr);
+    for (size_t i = 0; i < nr; i++) {
+        if (i + AHEAD < nr)
+            prefetch_cell(cells, &candidates[i + AHEAD], requests[i + AHEAD].bytes);
+        if (requests[i].bytes)
+            add_cell(cells, &candidates[i], requests[i].bytes);
+    }
+}
+
 void task_cells_read_from(struct task_cells *cells, struct reading *reading, size_t first)
 {
     size_t nr = cells->nr_candidates - first;
     struct read_request *requests = memory_alloc((nr + 1) * sizeof(*requests));
-    for (size_t i = 0; i < nr; i++) {
-        const struct cell_candidate *candidate = &cells->candidates[first + i];
-        requests[i].addr = candidate->addr;
-        requests[i].size_bytes = cells->kinds[candidate->kind].layout.read_bytes;
-    }
-    reading_fetch(reading, requests, nr);
-    for (size_t i = 0; i < nr; i++)
-        if (requests[i].bytes)
-            add_cell(cells, &cells->candidates[first + i], requests[i].bytes);
+    set_requests(cells, first, requests);
+    read_cells(cells, reading, first, requests);
     free(requests);
 }
 
@@ -263,15 +321,13 @@ void task_cells_read_from(struct task_cells *cells, struct reading *reading, siz
  */
 static bool is_stray(const struct task_cells *cells, const struct task_cell *cell)
 {
-    const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     if (scheduler == PLAN_SCHEDULER_BLOCKING || scheduler == PLAN_SCHEDULER_UNKNOWN)
         return false;
     if (!cell->runtime)
         return true; /* no runtime at such an address */
     const struct task_runtime *runtime = &cells->runtimes[cell->runtime - 1];
-    if (runtime->is_unreadable ||
-        (runtime->id && runtime->id != cell_word(cell->bytes, layout->owner_id)))
+    if (runtime->is_unreadable || (runtime->id && runtime->id != cell->owner_id))
         return true;
     return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE);
 }
@@ -280,14 +336,17 @@ static void drop_strays(struct task_cells *cells)
 {
     size_t kept = 0;
     for (size_t i = 0; i < cells->nr; i++)
-        if (!is_stray(cells, &cells->rows[i]))
-            cells->rows[kept++] = cells->rows[i];
+        if (!is_stray(cells, &cells->rows[i])) {
+            if (kept != i)
+                cells->rows[kept] = cells->rows[i];
+            kept++;
+        }
     cells->nr = kept;
 }
 
 void task_cells_read(struct task_cells *cells, struct reading *reading)
 {
-    task_cells_read_from(cells, reading, 0);
+    read_cells(cells, reading, 0, cells->requests);
     owned_tasks_read(cells, reading);
     drop_strays(cells);
 }

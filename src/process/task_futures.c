@@ -169,19 +169,17 @@ static void walk_coroutine(struct task_futures *futures, const struct place *pla
         futures->is_partial[place->task] = true;
         return;
     }
-    const char *name = plan_string(plan, variant->name);
-    bool is_suspended = str_starts_with(name, "Suspend");
-    if (!is_suspended && strcmp(name, "Unresumed") != 0)
-        return; /* it has ended: nothing is left to wait for */
+    const struct walk_state *state =
+        &futures->cells->plans[place->plan].states[variant - plan->variants];
+    if (state->progress == WALK_ENDED)
+        return;
     struct place inside = *place;
     inside.parent =
         add_frame(futures, place, addr, id, (uint32_t)(variant - plan_variants(plan, type)) + 1);
     inside.is_awaited = true;
     inside.depth++;
-    const struct plan_member *awaitee =
-        is_suspended ? process_plan_member(plan, variant->payload, "__awaitee") : NULL;
-    if (awaitee)
-        walk(futures, &inside, addr + awaitee->offset_bytes, awaitee->type);
+    if (state->has_awaitee)
+        walk(futures, &inside, addr + state->awaitee_offset, state->awaitee);
 }
 
 static void walk_variants(struct task_futures *futures, const struct place *place, uint64_t addr,
@@ -410,8 +408,6 @@ static void walk_task(struct task_futures *futures, uint32_t task)
     const struct task_cell *cell = &cells->rows[task];
     const struct cell_kind *kind = &cells->kinds[cell->kind];
     const struct cell_layout *layout = &kind->layout;
-    if (cell->state & (TOKIO_RUNNING | TOKIO_COMPLETE) || !layout->stage_type.v)
-        return;
     struct place place = {
         .window = {cell->addr, cell->bytes, layout->read_bytes},
         .task = task,
@@ -442,6 +438,18 @@ void task_futures_init(struct task_futures *futures, const struct task_cells *ce
     map_init(&futures->dyn_types);
 }
 
+void task_futures_make_room(struct task_futures *futures, size_t nr_tasks)
+{
+    enum { FRAMES_A_TASK = 4, MAX_TASKS = 1 << 20 };
+    nr_tasks = nr_tasks < MAX_TASKS ? nr_tasks : MAX_TASKS;
+    futures->capacity = nr_tasks * FRAMES_A_TASK;
+    futures->frames = memory_alloc_touched(futures->capacity * sizeof(*futures->frames));
+    futures->items_capacity = futures->next_capacity = nr_tasks;
+    futures->items = memory_alloc_touched(nr_tasks * sizeof(*futures->items));
+    futures->next_items = memory_alloc_touched(nr_tasks * sizeof(*futures->next_items));
+    map_reserve(&futures->seen, nr_tasks);
+}
+
 void task_futures_deinit(struct task_futures *futures)
 {
     free(futures->frames);
@@ -452,12 +460,30 @@ void task_futures_deinit(struct task_futures *futures)
     map_deinit(&futures->dyn_types);
 }
 
-void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns)
+/* The tasks that have futures to see, by whether memory beside the cell must be read for them. */
+static void walk_tasks(struct task_futures *futures, bool follows)
 {
     const struct task_cells *cells = futures->cells;
-    futures->is_partial = memory_alloc(cells->nr + 1);
-    for (uint32_t i = 0; i < cells->nr; i++)
-        walk_task(futures, i);
+    for (uint32_t i = 0; i < cells->nr; i++) {
+        const struct cell_kind *kind = &cells->kinds[cells->rows[i].kind];
+        bool is_seen = !(cells->rows[i].state & (TOKIO_RUNNING | TOKIO_COMPLETE));
+        if (is_seen && kind->layout.stage_type.v && kind->layout.follows == follows)
+            walk_task(futures, i);
+    }
+}
+
+void task_futures_finish(struct task_futures *futures)
+{
+    walk_tasks(futures, false);
+    for (size_t i = 0; i < futures->nr_next; i++)
+        futures->is_partial[futures->next_items[i].task] = true; /* deeper than the walk goes */
+    futures->nr_next = 0;
+}
+
+void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns)
+{
+    futures->is_partial = memory_alloc(futures->cells->nr + 1);
+    walk_tasks(futures, true);
     while (futures->nr_next && !futures->is_cut) {
         if (deadline_ns && now_ns() > deadline_ns)
             futures->is_cut = true;

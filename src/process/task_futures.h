@@ -5,7 +5,8 @@
  * stage before: task_cells.  The stage after: model/snapshot_build.
  *
  * All tasks are walked side by side, a round for each step through a pointer, so that the many
- * small reads of a round become few system calls while the target stands still.
+ * small reads of a round become few system calls while the target stands still.  Trees that no
+ * pointer belongs to need only the cell's bytes: they wait until the target goes on.
  */
 #pragma once
 
@@ -34,7 +35,11 @@ struct task_futures {
 };
 
 void task_futures_init(struct task_futures *futures, const struct task_cells *cells);
+/* Before the stop: so that task_futures_read needs no time for memory. */
+void task_futures_make_room(struct task_futures *futures, size_t nr_tasks);
 void task_futures_deinit(struct task_futures *futures);
 
 /* In the stopped target; gives up at `deadline_ns` (CLOCK_MONOTONIC; 0: never). */
 void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns);
+/* Afterwards, in the running target: the trees that are whole in the bytes of their cells. */
+void task_futures_finish(struct task_futures *futures);

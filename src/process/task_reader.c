@@ -36,12 +36,15 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
         return false;
     task_cells_init(&reader->cells, target, reader->plans, nr_plans);
     task_cells_scan(&reader->cells);
+    task_cells_make_room(&reader->cells);
     reading_init(&reader->reading, target, task_cells_expected_bytes(&reader->cells));
     task_futures_init(&reader->futures, &reader->cells);
+    task_futures_make_room(&reader->futures, reader->cells.nr_candidates);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
     read_stopped(reader);
     reader->stop_ns = target_resume(target);
+    task_futures_finish(&reader->futures);
     task_cells_mark_copies(&reader->cells);
     return true;
 }
