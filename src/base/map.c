@@ -66,8 +66,11 @@ void map_reserve(struct map *map, size_t count)
     size_t capacity = 64;
     while (count * 4 >= capacity * 3)
         capacity *= 2;
-    if (capacity > map->capacity)
-        rehash(map, memory_alloc_touched(capacity * sizeof(struct map_slot)), capacity);
+    if (capacity <= map->capacity)
+        return;
+    struct map_slot *slots = memory_alloc_touched(capacity * sizeof(*slots));
+    memset(slots, 0, capacity * sizeof(*slots));
+    rehash(map, slots, capacity);
 }
 
 uint32_t *map_put(struct map *map, uint64_t key, bool *is_new)

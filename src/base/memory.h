@@ -34,8 +34,11 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes) NEVER_NULL;
 char *arena_strndup(struct arena *arena, const char *text, size_t length) NEVER_NULL;
 
 void *memory_alloc(size_t bytes) NEVER_NULL; /* zeroed; free() */
-/* Zeroed, in big pages where the kernel gives them, and touched: using it costs no page faults. */
-void *memory_alloc_touched(size_t bytes) NEVER_NULL;     /* free() */
+/*
+ * In big pages where the kernel gives them, and touched: using it costs no page faults.  Not
+ * zeroed; free().
+ */
+void *memory_alloc_touched(size_t bytes) NEVER_NULL;
 void *memory_resize(void *old, size_t bytes) NEVER_NULL; /* new part not zeroed */
 
 /*

@@ -414,12 +414,14 @@ void task_cells_mark_copies(struct task_cells *cells)
     struct task_cell **order = memory_alloc((cells->nr + 1) * sizeof(*order));
     uint64_t *blocks = memory_alloc((cells->nr + 1) * sizeof(*blocks));
     enum chunk_answer *answers = memory_alloc((cells->nr + 1) * sizeof(*answers));
-    bool has_unlisted = false;
+    bool has_unlisted = false, is_sorted = true;
     for (size_t i = 0; i < cells->nr; i++) {
         order[i] = &cells->rows[i];
         has_unlisted |= !cells->rows[i].is_listed;
+        is_sorted &= !i || cells->rows[i - 1].addr < cells->rows[i].addr;
     }
-    qsort(order, cells->nr, sizeof(*order), cell_order);
+    if (!is_sorted) /* mostly they are: the scan goes from address to address */
+        qsort(order, cells->nr, sizeof(*order), cell_order);
     for (size_t i = 0; i < cells->nr; i++)
         blocks[i] = order[i]->addr;
     if (has_unlisted) {
