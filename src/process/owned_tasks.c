@@ -97,20 +97,16 @@ static uint32_t read_new_cell(struct task_cells *cells, struct reading *reading,
         uint32_t kind = task_cells_kind_of(cells, cell_word(header, offset));
         if (!kind || cells->kinds[kind - 1].layout.vtable != offset)
             continue;
-        size_t first = cells->nr_candidates;
-        task_cells_add_candidate(cells, addr, kind - 1);
-        task_cells_read_from(cells, reading, first);
-        break;
+        return task_cells_read_one(cells, reading, addr, kind - 1);
     }
-    const uint32_t *row = map_find(&cells->by_addr, addr);
-    return row ? *row : 0;
+    return 0;
 }
 
 /* The row of a cell, which may be new; 0: there is none. */
 static uint32_t row_at(struct task_cells *cells, struct reading *reading, uint64_t addr)
 {
     const uint32_t *known = map_find(&cells->by_addr, addr);
-    return known ? *known : read_new_cell(cells, reading, addr);
+    return known && cells->rows[*known - 1].addr ? *known : read_new_cell(cells, reading, addr);
 }
 
 /* What follows a cell in its list: *addr, 0 where it ends; false: that is not known. */
@@ -141,7 +137,7 @@ static bool walk_list(struct task_cells *cells, struct reading *reading, uint32_
         cell->runtime = runtime;
         nr_listed++;
         row = row <= cells->nr_links ? cells->links[row - 1] : 0;
-        if (row)
+        if (row && cells->rows[row - 1].addr)
             continue;
         if (!next_addr(cells, reading, cell, &addr))
             break;
@@ -150,23 +146,6 @@ static bool walk_list(struct task_cells *cells, struct reading *reading, uint32_
     }
     cells->runtimes[runtime - 1].nr_listed += nr_listed;
     return whole;
-}
-
-/*
- * Finds what follows each cell, so that a walk along a list need not look up one address after the
- * other: the look-ups of different cells do not wait for each other.
- */
-static void link_cells(struct task_cells *cells)
-{
-    enum { AHEAD = 12 };
-    for (size_t i = 0; i < cells->nr; i++) {
-        if (i + AHEAD < cells->nr)
-            map_prefetch(&cells->by_addr, cells->rows[i + AHEAD].next);
-        const uint64_t next = cells->rows[i].next;
-        const uint32_t *row = next ? map_find(&cells->by_addr, next) : NULL;
-        cells->links[i] = row ? *row : 0;
-    }
-    cells->nr_links = cells->nr;
 }
 
 static bool walk_shards(struct task_cells *cells, struct reading *reading, uint32_t runtime,
@@ -220,8 +199,9 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
 
 void owned_tasks_read(struct task_cells *cells, struct reading *reading)
 {
-    link_cells(cells);
     for (size_t i = 0; i < cells->nr; i++) { /* new cells come behind */
+        if (!cells->rows[i].addr)
+            continue;
         uint32_t runtime = cells->rows[i].runtime;
         size_t known = cells->nr_runtimes;
         if (!runtime)

@@ -163,26 +163,21 @@ void task_cells_scan(struct task_cells *cells)
         cell_scan(cells);
 }
 
-static void set_requests(const struct task_cells *cells, size_t first,
-                         struct read_request *requests)
-{
-    for (size_t i = first; i < cells->nr_candidates; i++) {
-        const struct cell_candidate *candidate = &cells->candidates[i];
-        requests[i - first] = (struct read_request){
-            candidate->addr, cells->kinds[candidate->kind].layout.read_bytes, NULL};
-    }
-}
-
 void task_cells_make_room(struct task_cells *cells)
 {
     enum { MORE_ROWS = 1024 }; /* cells that come into being until the target stands still */
     const size_t nr = cells->nr_candidates;
     cells->requests = memory_alloc_touched(nr * sizeof(*cells->requests));
-    set_requests(cells, 0, cells->requests);
     cells->links = memory_alloc_touched(nr * sizeof(*cells->links));
     cells->capacity = nr + MORE_ROWS;
     cells->rows = memory_alloc_touched(cells->capacity * sizeof(*cells->rows));
     map_reserve(&cells->by_addr, cells->capacity);
+    for (size_t i = 0; i < nr; i++) {
+        const struct cell_candidate *candidate = &cells->candidates[i];
+        cells->requests[i] = (struct read_request){
+            candidate->addr, cells->kinds[candidate->kind].layout.read_bytes, NULL};
+        *map_put(&cells->by_addr, candidate->addr, NULL) = (uint32_t)i + 1;
+    }
 }
 
 /* Futures in boxes come on top. */
@@ -251,11 +246,12 @@ void task_cells_add_candidate(struct task_cells *cells, uint64_t addr, uint32_t 
     cells->candidates[cells->nr_candidates++] = (struct cell_candidate){addr, kind};
 }
 
-static void add_cell(struct task_cells *cells, const struct cell_candidate *candidate,
-                     const uint8_t *bytes)
+/* True when the candidate's bytes are those of a cell. */
+static bool cell_init(struct task_cell *cell, const struct task_cells *cells,
+                      const struct cell_candidate *candidate, const uint8_t *bytes)
 {
     const struct cell_layout *layout = &cells->kinds[candidate->kind].layout;
-    struct task_cell cell = {
+    *cell = (struct task_cell){
         .addr = candidate->addr,
         .kind = candidate->kind,
         .bytes = bytes,
@@ -264,52 +260,52 @@ static void add_cell(struct task_cells *cells, const struct cell_candidate *cand
         .owner_id = cell_word(bytes, layout->owner_id),
     };
     if (layout->next != OFFSET_UNKNOWN && layout->next + 8 <= layout->read_bytes)
-        cell.next = cell_word(bytes, layout->next);
-    bool is_new;
-    if (!has_header(cells, &cell))
-        return;
-    uint32_t *position = map_put(&cells->by_addr, cell.addr, &is_new);
-    if (!is_new)
-        return;
-    cells->rows = array_reserve(cells->rows, &cells->capacity, cells->nr + 1, sizeof(*cells->rows));
-    cells->rows[cells->nr++] = cell;
-    *position = (uint32_t)cells->nr;
+        cell->next = cell_word(bytes, layout->next);
+    return has_header(cells, cell);
 }
 
-/* What add_cell will look at. */
-static void prefetch_cell(const struct task_cells *cells, const struct cell_candidate *candidate,
-                          const uint8_t *bytes)
+static void see_candidate(struct task_cells *cells, size_t i, const uint8_t *bytes)
 {
-    if (!bytes)
-        return;
-    map_prefetch(&cells->by_addr, candidate->addr);
-    __builtin_prefetch(bytes);
-    __builtin_prefetch(bytes + cells->kinds[candidate->kind].layout.trailer);
+    struct task_cell *cell = &cells->rows[i];
+    if (!bytes || !cell_init(cell, cells, &cells->candidates[i], bytes))
+        *cell = (struct task_cell){0};
 }
 
-/* Reads the candidates from position `first` on; requests[0] is that of the first. */
-static void read_cells(struct task_cells *cells, struct reading *reading, size_t first,
-                       struct read_request *requests)
+/* Of candidates that were just read, by several threads at once. */
+static void see_candidates(void *context, size_t first, size_t nr)
 {
-    enum { AHEAD = 12 };
-    const size_t nr = cells->nr_candidates - first;
-    const struct cell_candidate *candidates = cells->candidates + first;
-    reading_fetch(reading, requests, nr);
-    for (size_t i = 0; i < nr; i++) {
-        if (i + AHEAD < nr)
-            prefetch_cell(cells, &candidates[i + AHEAD], requests[i + AHEAD].bytes);
-        if (requests[i].bytes)
-            add_cell(cells, &candidates[i], requests[i].bytes);
+    enum { AHEAD = 8 };
+    struct task_cells *cells = context;
+    for (size_t i = first; i < first + nr; i++)
+        see_candidate(cells, i, cells->requests[i].bytes);
+    /* What follows each cell: a walk along a list need not look up one address after the other. */
+    for (size_t i = first; i < first + nr; i++) {
+        if (i + AHEAD < first + nr)
+            map_prefetch(&cells->by_addr, cells->rows[i + AHEAD].next);
+        const uint64_t next = cells->rows[i].addr ? cells->rows[i].next : 0;
+        const uint32_t *row = next ? map_find(&cells->by_addr, next) : NULL;
+        cells->links[i] = row ? *row : 0;
     }
 }
 
-void task_cells_read_from(struct task_cells *cells, struct reading *reading, size_t first)
+static void read_candidates(struct task_cells *cells, struct reading *reading)
 {
-    size_t nr = cells->nr_candidates - first;
-    struct read_request *requests = memory_alloc((nr + 1) * sizeof(*requests));
-    set_requests(cells, first, requests);
-    read_cells(cells, reading, first, requests);
-    free(requests);
+    const struct read_visitor visitor = {see_candidates, cells};
+    reading_fetch_visit(reading, cells->requests, cells->nr_candidates, &visitor);
+    cells->nr = cells->nr_links = cells->nr_candidates;
+}
+
+uint32_t task_cells_read_one(struct task_cells *cells, struct reading *reading, uint64_t addr,
+                             uint32_t kind)
+{
+    const size_t i = cells->nr_candidates;
+    task_cells_add_candidate(cells, addr, kind);
+    cells->rows = array_reserve(cells->rows, &cells->capacity, i + 1, sizeof(*cells->rows));
+    see_candidate(cells, i, reading_one(reading, addr, cells->kinds[kind].layout.read_bytes));
+    cells->nr = i + 1;
+    if (!cells->rows[i].addr)
+        return 0;
+    return *map_put(&cells->by_addr, addr, NULL) = (uint32_t)i + 1;
 }
 
 /* --- strays ---------------------------------------------------------------------------------- */
@@ -336,7 +332,7 @@ static void drop_strays(struct task_cells *cells)
 {
     size_t kept = 0;
     for (size_t i = 0; i < cells->nr; i++)
-        if (!is_stray(cells, &cells->rows[i])) {
+        if (cells->rows[i].addr && !is_stray(cells, &cells->rows[i])) {
             if (kept != i)
                 cells->rows[kept] = cells->rows[i];
             kept++;
@@ -346,7 +342,7 @@ static void drop_strays(struct task_cells *cells)
 
 void task_cells_read(struct task_cells *cells, struct reading *reading)
 {
-    read_cells(cells, reading, 0, cells->requests);
+    read_candidates(cells, reading);
     owned_tasks_read(cells, reading);
     drop_strays(cells);
 }

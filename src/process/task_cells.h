@@ -84,11 +84,15 @@ struct task_cells {
     size_t nr_kinds;
     struct cell_candidate *candidates;
     size_t nr_candidates, candidates_capacity;
+    /*
+     * While task_cells_read works, rows[i] is of candidates[i], addr 0 where that is no cell; by_addr
+     * and links are valid for that long.  Afterwards only cells are in it.
+     */
     struct task_cell *rows;
     size_t nr, capacity;
-    struct map by_addr;            /* -> position + 1 in rows */
+    struct map by_addr;            /* -> position + 1 in candidates and rows; the latest counts */
     struct read_request *requests; /* of the candidates that the scan found */
-    uint32_t *links;               /* by row: the row of the next in its list + 1; 0: unknown */
+    uint32_t *links; /* of the same: the row of the next in its runtime's list + 1; 0: unknown */
     size_t nr_links;
     struct task_runtime *runtimes;
     size_t nr_runtimes, runtimes_capacity;
@@ -114,8 +118,9 @@ void task_cells_mark_copies(struct task_cells *cells);
 void cell_scan(struct task_cells *cells);                                 /* cell_scan.c */
 void owned_tasks_read(struct task_cells *cells, struct reading *reading); /* owned_tasks.c */
 void task_cells_add_candidate(struct task_cells *cells, uint64_t addr, uint32_t kind);
-/* Reads what is new among the candidates, from position `first` on. */
-void task_cells_read_from(struct task_cells *cells, struct reading *reading, size_t first);
+/* Reads a cell that the scan did not see; its position in rows + 1, 0: it is none. */
+uint32_t task_cells_read_one(struct task_cells *cells, struct reading *reading, uint64_t addr,
+                             uint32_t kind);
 /* Position + 1 of the kind with this vtable; 0: none. */
 uint32_t task_cells_kind_of(const struct task_cells *cells, uint64_t vtable);
 const struct plan_task *task_cells_task(const struct task_cells *cells, uint32_t kind);

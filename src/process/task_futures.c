@@ -447,7 +447,8 @@ void task_futures_make_room(struct task_futures *futures, size_t nr_tasks)
     futures->items_capacity = futures->next_capacity = nr_tasks;
     futures->items = memory_alloc_touched(nr_tasks * sizeof(*futures->items));
     futures->next_items = memory_alloc_touched(nr_tasks * sizeof(*futures->next_items));
-    map_reserve(&futures->seen, nr_tasks / 4); /* small, so that it stays in the processor's caches */
+    map_reserve(&futures->seen,
+                nr_tasks / 4); /* small, so that it stays in the processor's caches */
 }
 
 void task_futures_deinit(struct task_futures *futures)
@@ -477,7 +478,7 @@ static void walk_tasks(struct task_futures *futures, bool follows)
         if (i + AHEAD < nr) {
             const struct task_cell *cell = &cells->rows[tasks[i + AHEAD]];
             const uint32_t bytes = cells->kinds[cell->kind].layout.read_bytes;
-            for (uint32_t at = LINE_BYTES; at < bytes && at < 5 * LINE_BYTES; at += LINE_BYTES)
+            for (uint32_t at = 0; at < bytes && at < 5 * LINE_BYTES; at += LINE_BYTES)
                 __builtin_prefetch(cell->bytes + at);
         }
         walk_task(futures, tasks[i]);
