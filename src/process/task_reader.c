@@ -39,7 +39,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
     task_cells_make_room(&reader->cells);
     reading_init(&reader->reading, target, task_cells_expected_bytes(&reader->cells));
     task_futures_init(&reader->futures, &reader->cells);
-    task_futures_make_room(&reader->futures, reader->cells.nr_candidates);
+    task_futures_make_room(&reader->futures);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
     read_stopped(reader);
