@@ -11,6 +11,7 @@ import os
 import sys
 
 from measure import Broken, Table
+from snapshot_speed import measure_snapshot
 from types_speed import measure_types
 
 
@@ -38,6 +39,7 @@ def main():
     try:
         measure_types(table, quick=chosen.quick, nr_rounds=chosen.rounds, slow=chosen.slow,
                       with_callgrind=chosen.callgrind)
+        measure_snapshot(table, quick=chosen.quick, nr_rounds=chosen.rounds)
     except (Broken, OSError) as problem:
         print(f"bench: broken: {problem}", file=sys.stderr)
         return 1

@@ -37,15 +37,40 @@ uint32_t *map_find(const struct map *map, uint64_t key)
     return slot->used ? &slot->value : NULL;
 }
 
-static void grow(struct map *map)
+void map_prefetch(const struct map *map, uint64_t key)
+{
+    if (map->capacity)
+        __builtin_prefetch(&map->slots[hash_u64(key, 0) & (map->capacity - 1)], 1);
+}
+
+/* The slots are new ones, zeroed. */
+static void rehash(struct map *map, struct map_slot *slots, size_t capacity)
 {
     struct map old = *map;
-    map->capacity = old.capacity ? old.capacity * 2 : 64;
-    map->slots = memory_alloc(map->capacity * sizeof(*map->slots));
+    map->slots = slots;
+    map->capacity = capacity;
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].used)
             *slot_for(map, old.slots[i].key) = old.slots[i];
     free(old.slots);
+}
+
+static void grow(struct map *map)
+{
+    size_t capacity = map->capacity ? map->capacity * 2 : 64;
+    rehash(map, memory_alloc(capacity * sizeof(struct map_slot)), capacity);
+}
+
+void map_reserve(struct map *map, size_t count)
+{
+    size_t capacity = 64;
+    while (count * 4 >= capacity * 3)
+        capacity *= 2;
+    if (capacity <= map->capacity)
+        return;
+    struct map_slot *slots = memory_alloc_touched(capacity * sizeof(*slots));
+    memset(slots, 0, capacity * sizeof(*slots));
+    rehash(map, slots, capacity);
 }
 
 uint32_t *map_put(struct map *map, uint64_t key, bool *is_new)

@@ -23,6 +23,10 @@ struct map {
 
 void map_init(struct map *map);
 void map_deinit(struct map *map);
+/* Room for `count` keys, its memory touched: adding them costs neither copies nor page faults. */
+void map_reserve(struct map *map, size_t count);
+/* Asks the processor for the place of a key that is looked up or put soon. */
+void map_prefetch(const struct map *map, uint64_t key);
 /* NULL where the key is absent; the pointer holds until the next map_put. */
 uint32_t *map_find(const struct map *map, uint64_t key);
 /* The value's place, new ones being 0; *is_new (may be NULL) tells. */

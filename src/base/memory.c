@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { CHUNK_BYTES = 256 * 1024, ALIGN = 16 };
 
@@ -12,7 +13,7 @@ struct arena_chunk {
     _Alignas(16) char bytes[];
 };
 
-NO_RETURN void memory_ended(size_t bytes)
+static NO_RETURN void memory_ended(size_t bytes)
 {
     fprintf(stderr,
             "asyncmem: out of memory: %zu bytes could not be had; "
@@ -83,6 +84,23 @@ void *memory_alloc(size_t bytes)
     void *piece = calloc(1, bytes ? bytes : 1);
     if (!piece)
         memory_ended(bytes);
+    return piece;
+}
+
+void *memory_alloc_touched(size_t bytes)
+{
+    enum { BIG_PAGE_BYTES = 2 << 20, PAGE_BYTES = 4096 };
+    void *piece = NULL;
+    if (bytes < BIG_PAGE_BYTES)
+        piece = malloc(bytes ? bytes : 1);
+    else if (posix_memalign(&piece, BIG_PAGE_BYTES, bytes) != 0)
+        piece = NULL;
+    if (!piece)
+        memory_ended(bytes);
+    if (bytes >= BIG_PAGE_BYTES)
+        madvise(piece, bytes, MADV_HUGEPAGE); /* without it the same, slower */
+    for (size_t i = 0; i < bytes; i += PAGE_BYTES)
+        ((volatile char *)piece)[i] = 0;
     return piece;
 }
 

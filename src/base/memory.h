@@ -33,10 +33,12 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes) NEVER_NULL;
 /* A NUL-terminated copy of `length` bytes. */
 char *arena_strndup(struct arena *arena, const char *text, size_t length) NEVER_NULL;
 
-/* Says so in one line and ends the process; for those who get memory from elsewhere. */
-NO_RETURN void memory_ended(size_t bytes);
-
-void *memory_alloc(size_t bytes) NEVER_NULL;             /* zeroed; free() */
+void *memory_alloc(size_t bytes) NEVER_NULL; /* zeroed; free() */
+/*
+ * In big pages where the kernel gives them, and touched: using it costs no page faults.  Not
+ * zeroed; free().
+ */
+void *memory_alloc_touched(size_t bytes) NEVER_NULL;
 void *memory_resize(void *old, size_t bytes) NEVER_NULL; /* new part not zeroed */
 
 /*

@@ -97,41 +97,55 @@ static uint32_t read_new_cell(struct task_cells *cells, struct reading *reading,
         uint32_t kind = task_cells_kind_of(cells, cell_word(header, offset));
         if (!kind || cells->kinds[kind - 1].layout.vtable != offset)
             continue;
-        size_t first = cells->nr_candidates;
-        task_cells_add_candidate(cells, addr, kind - 1);
-        task_cells_read_from(cells, reading, first);
-        break;
+        return task_cells_read_one(cells, reading, addr, kind - 1);
     }
-    const uint32_t *row = map_find(&cells->by_addr, addr);
-    return row ? *row : 0;
+    return 0;
 }
 
-/* From the first cell on; false when the list breaks off. */
+/* The row of a cell, which may be new; 0: there is none. */
+static uint32_t row_at(struct task_cells *cells, struct reading *reading, uint64_t addr)
+{
+    const uint32_t *known = map_find(&cells->by_addr, addr);
+    return known && cells->rows[*known - 1].addr ? *known : read_new_cell(cells, reading, addr);
+}
+
+/* What follows a cell in its list: *addr, 0 where it ends; false: that is not known. */
+static bool next_addr(const struct task_cells *cells, struct reading *reading,
+                      const struct task_cell *cell, uint64_t *addr)
+{
+    const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
+    *addr = cell->next;
+    if (layout->next == OFFSET_UNKNOWN)
+        return false;
+    if (layout->next + 8 <= layout->read_bytes)
+        return true;
+    const uint8_t *link = reading_one(reading, cell->addr + layout->next, 8);
+    *addr = link ? cell_word(link, 0) : 0;
+    return link;
+}
+
+/* From the cell at `addr` on; false when the list breaks off. */
 static bool walk_list(struct task_cells *cells, struct reading *reading, uint32_t runtime,
                       uint64_t addr)
 {
-    for (unsigned rounds = 0; addr; rounds++) {
-        const uint32_t *known = map_find(&cells->by_addr, addr);
-        uint32_t row = known ? *known : read_new_cell(cells, reading, addr);
-        if (!row || cells->rows[row - 1].is_listed || rounds > MAX_ROUNDS)
-            return false;
+    uint32_t row = addr ? row_at(cells, reading, addr) : 0;
+    uint64_t nr_listed = 0;
+    bool whole = !addr;
+    while (row && !cells->rows[row - 1].is_listed && nr_listed <= MAX_ROUNDS) {
         struct task_cell *cell = &cells->rows[row - 1];
-        const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
         cell->is_listed = true;
         cell->runtime = runtime;
-        cells->runtimes[runtime - 1].nr_listed++;
-        if (layout->next == OFFSET_UNKNOWN)
-            return false;
-        if (layout->next + 8 <= layout->read_bytes) {
-            addr = cell_word(cell->bytes, layout->next);
-        } else {
-            const uint8_t *link = reading_one(reading, addr + layout->next, 8);
-            if (!link)
-                return false;
-            addr = cell_word(link, 0);
-        }
+        nr_listed++;
+        row = row <= cells->nr_links ? cells->links[row - 1] : 0;
+        if (row && cells->rows[row - 1].addr)
+            continue;
+        if (!next_addr(cells, reading, cell, &addr))
+            break;
+        whole = !addr;
+        row = addr ? row_at(cells, reading, addr) : 0;
     }
-    return true;
+    cells->runtimes[runtime - 1].nr_listed += nr_listed;
+    return whole;
 }
 
 static bool walk_shards(struct task_cells *cells, struct reading *reading, uint32_t runtime,
@@ -187,6 +201,8 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
 void owned_tasks_read(struct task_cells *cells, struct reading *reading)
 {
     for (size_t i = 0; i < cells->nr; i++) { /* new cells come behind */
+        if (!cells->rows[i].addr)
+            continue;
         uint32_t runtime = cells->rows[i].runtime;
         size_t known = cells->nr_runtimes;
         if (!runtime)

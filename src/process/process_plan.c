@@ -225,6 +225,85 @@ static void find_leads(struct process_plan *own)
             own->types[i].kind = own->types[i].kind == WALK_POINTER ? WALK_POINTER : WALK_NOTHING;
 }
 
+static bool follows(const struct process_plan *own, plan_type_id id)
+{
+    return id.v && own->types[id.v - 1].follows;
+}
+
+static bool members_follow(const struct process_plan *own, const struct plan_type *type)
+{
+    const struct plan_member *members = plan_members(own->plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++)
+        if (leads(own, members[m].type) && follows(own, members[m].type))
+            return true;
+    return false;
+}
+
+static bool follows_now(const struct process_plan *own, uint32_t i)
+{
+    const struct plan *plan = own->plan;
+    const struct plan_type *type = &plan->types[i];
+    const struct plan_variant *variants = plan_variants(plan, type);
+    switch ((enum walk_kind)own->types[i].kind) {
+    case WALK_POINTER:
+    case WALK_DYN:
+    case WALK_SLICE:
+    case WALK_VEC:
+        return true;
+    case WALK_ARRAY:
+        return follows(own, type->element);
+    case WALK_COROUTINE:
+        for (uint32_t v = 0; v < type->nr_variants; v++)
+            if (follows(own, own->states[&variants[v] - plan->variants].awaitee))
+                return true;
+        return false;
+    case WALK_VARIANTS:
+        for (uint32_t v = 0; v < type->nr_variants; v++)
+            if (variants[v].payload.v && members_follow(own, plan_type(plan, variants[v].payload)))
+                return true;
+        return members_follow(own, type);
+    case WALK_MEMBERS:
+        return members_follow(own, type);
+    case WALK_NOTHING:
+        break;
+    }
+    return false;
+}
+
+/* The walk's own ways, in task_futures.c. */
+static void find_follows(struct process_plan *own)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < own->plan->nr_types; i++) {
+            if (own->types[i].follows || !follows_now(own, i))
+                continue;
+            own->types[i].follows = true;
+            changed = true;
+        }
+    }
+}
+
+static void see_states(const struct process_plan *own, const struct plan_type *type)
+{
+    const struct plan *plan = own->plan;
+    const struct plan_variant *variants = plan_variants(plan, type);
+    for (uint32_t v = 0; v < type->nr_variants; v++) {
+        const char *name = plan_string(plan, variants[v].name);
+        struct walk_state *state = &own->states[&variants[v] - plan->variants];
+        if (strcmp(name, "Unresumed") == 0)
+            state->progress = WALK_NOT_BEGUN;
+        if (!str_starts_with(name, "Suspend"))
+            continue;
+        const struct plan_member *awaitee =
+            process_plan_member(plan, variants[v].payload, "__awaitee");
+        state->progress = WALK_SUSPENDED;
+        state->has_awaitee = awaitee;
+        state->awaitee_offset = awaitee ? awaitee->offset_bytes : 0;
+        state->awaitee = awaitee ? awaitee->type : (plan_type_id){0};
+    }
+}
+
 void process_plan_init(struct process_plan *own, const struct target_image *image,
                        const struct plan *plan)
 {
@@ -234,6 +313,11 @@ void process_plan_init(struct process_plan *own, const struct target_image *imag
     for (uint32_t i = 0; i < plan->nr_types; i++)
         see_type(own, i);
     find_leads(own);
+    own->states = arena_alloc(&own->arena, (plan->nr_variants + 1) * sizeof(*own->states));
+    for (uint32_t i = 0; i < plan->nr_types; i++)
+        if (plan->types[i].kind == PLAN_TYPE_COROUTINE)
+            see_states(own, &plan->types[i]);
+    find_follows(own);
     map_init(&own->vtables);
     map_init(&own->polls);
     for (uint32_t i = 0; i < plan->nr_vtables; i++)

@@ -27,16 +27,32 @@ struct walk_type {
     uint8_t kind;           /* enum walk_kind */
     uint8_t is_transparent; /* a Pin, Box or reference to a future is not shown itself */
     uint8_t leads;          /* to futures */
+    uint8_t follows;        /* the way to them may be through a pointer */
     uint32_t data_offset, other_offset; /* DYN: of the pointers; SLICE, VEC: pointer and length */
+};
+
+enum walk_progress {
+    WALK_ENDED, /* nothing is left to wait for */
+    WALK_NOT_BEGUN,
+    WALK_SUSPENDED,
+};
+
+/* A state of a coroutine. */
+struct walk_state {
+    uint8_t progress; /* enum walk_progress */
+    bool has_awaitee;
+    uint64_t awaitee_offset; /* from the coroutine's start on */
+    plan_type_id awaitee;
 };
 
 struct process_plan {
     struct target_image image; /* a copy: the target's own move */
     const struct plan *plan;
     struct arena arena;
-    struct walk_type *types; /* by type id - 1 */
-    struct map vtables;      /* address in the file -> row + 1 of plan->vtables */
-    struct map polls;        /* address in the file of a coroutine's poll -> row + 1 of futures */
+    struct walk_type *types;   /* by type id - 1 */
+    struct walk_state *states; /* by row of plan->variants; of coroutines only */
+    struct map vtables;        /* address in the file -> row + 1 of plan->vtables */
+    struct map polls;          /* address in the file of a coroutine's poll -> row + 1 of futures */
 };
 
 void process_plan_init(struct process_plan *process_plan, const struct target_image *image,

@@ -2,11 +2,14 @@
 #include "process/reading.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "base/parallel.h"
 
 /* Requests this near are read with what lies between them. */
 enum { MAX_GAP_BYTES = 1024, MAX_RANGE_BYTES = 1 << 20, MAX_BATCH = 4096 };
 enum { MIN_BLOCK_BYTES = 4 << 20 };
+/* A thread costs as much as reading a few hundred KB. */
+enum { SHARE_BYTES = 1 << 20, WORTH_THREADS_SHARES = 4 };
 
 struct reading_block {
     struct reading_block *older;
@@ -18,10 +21,7 @@ static void add_block(struct reading *reading, size_t bytes)
     size_t size = bytes + sizeof(struct reading_block);
     if (size < MIN_BLOCK_BYTES)
         size = MIN_BLOCK_BYTES;
-    struct reading_block *block =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (block == MAP_FAILED)
-        memory_ended(size);
+    struct reading_block *block = memory_alloc_touched(size);
     *block = (struct reading_block){reading->blocks, size, sizeof(*block)};
     reading->blocks = block;
 }
@@ -37,7 +37,7 @@ void reading_deinit(struct reading *reading)
     while (reading->blocks) {
         struct reading_block *block = reading->blocks;
         reading->blocks = block->older;
-        munmap(block, block->size_bytes);
+        free(block);
     }
 }
 
@@ -70,46 +70,109 @@ static size_t one_range(const struct read_request *requests, size_t nr, uint64_t
     return count;
 }
 
-/* A range was not read whole: something between its requests is not mapped. */
-static void fetch_each(struct reading *reading, struct read_request *requests, size_t nr)
+/* Requests that are read at once, as ranges; the ranges shared out among workers. */
+struct batch {
+    struct reading *reading;
+    struct read_request *requests;
+    const struct read_visitor *visitor; /* may be NULL */
+    struct target_range ranges[MAX_BATCH];
+    size_t first_request[MAX_BATCH + 1]; /* of each range */
+    size_t nr_ranges;
+    size_t first_range[MAX_BATCH + 1]; /* of each share */
+    size_t nr_shares;
+};
+
+static void visit(const struct batch *batch, size_t range)
 {
-    for (size_t i = 0; i < nr; i++) {
-        uint8_t *place = take(reading, requests[i].size_bytes);
-        bool ok = target_read(reading->target, requests[i].addr, place, requests[i].size_bytes) ==
-                  requests[i].size_bytes;
-        requests[i].bytes = ok ? place : NULL;
+    size_t first = batch->first_request[range];
+    if (batch->visitor)
+        batch->visitor->run(batch->visitor->context, first,
+                            batch->first_request[range + 1] - first);
+}
+
+/* By several workers at once. */
+static void read_share(void *context, unsigned worker, size_t item)
+{
+    struct batch *batch = context;
+    size_t first = batch->first_range[item], last = batch->first_range[item + 1];
+    (void)worker;
+    target_read_many(batch->reading->target, &batch->ranges[first], last - first);
+    for (size_t r = first; r < last; r++) {
+        const struct target_range *range = &batch->ranges[r];
+        if (!range->size_bytes)
+            continue;
+        for (size_t i = batch->first_request[r]; i < batch->first_request[r + 1]; i++)
+            batch->requests[i].bytes =
+                (uint8_t *)range->buffer + (batch->requests[i].addr - range->addr);
+        visit(batch, r);
+    }
+}
+
+/* A range was not read whole: something between its requests is not mapped. */
+static void read_each(const struct batch *batch, size_t range)
+{
+    size_t first = batch->first_request[range], last = batch->first_request[range + 1];
+    for (size_t i = first; i < last; i++) {
+        struct read_request *request = &batch->requests[i];
+        uint8_t *place = last - first > 1 ? take(batch->reading, request->size_bytes) : NULL;
+        bool ok = place && target_read(batch->reading->target, request->addr, place,
+                                       request->size_bytes) == request->size_bytes;
+        request->bytes = ok ? place : NULL;
+    }
+    visit(batch, range);
+}
+
+/* Fills a batch with requests from position `next` on; the position behind the last. */
+static size_t fill(struct batch *batch, size_t next, size_t nr)
+{
+    uint64_t share = SHARE_BYTES, length;
+    batch->nr_ranges = batch->nr_shares = 0;
+    while (next < nr && batch->nr_ranges < MAX_BATCH) {
+        struct read_request *first = &batch->requests[next];
+        if (share >= SHARE_BYTES) {
+            batch->first_range[batch->nr_shares++] = batch->nr_ranges;
+            share = 0;
+        }
+        batch->first_request[batch->nr_ranges] = next;
+        next += one_range(first, nr - next, &length);
+        batch->ranges[batch->nr_ranges++] =
+            (struct target_range){first->addr, length, take(batch->reading, length)};
+        batch->reading->total_bytes += length;
+        share += length;
+    }
+    batch->first_request[batch->nr_ranges] = next;
+    batch->first_range[batch->nr_shares] = batch->nr_ranges;
+    return next;
+}
+
+void reading_fetch_visit(struct reading *reading, struct read_request *requests, size_t nr,
+                         const struct read_visitor *visitor)
+{
+    struct batch batch = {.reading = reading, .requests = requests, .visitor = visitor};
+    for (size_t next = 0; next < nr;) {
+        next = fill(&batch, next, nr);
+        if (batch.nr_shares >= WORTH_THREADS_SHARES)
+            parallel_for(batch.nr_shares, read_share, &batch);
+        else
+            for (size_t share = 0; share < batch.nr_shares; share++)
+                read_share(&batch, 0, share);
+        for (size_t r = 0; r < batch.nr_ranges; r++)
+            if (!batch.ranges[r].size_bytes)
+                read_each(&batch, r);
     }
 }
 
 void reading_fetch(struct reading *reading, struct read_request *requests, size_t nr)
 {
-    struct target_range ranges[MAX_BATCH];
-    size_t first_of[MAX_BATCH + 1];
-    for (size_t next = 0; next < nr;) {
-        size_t nr_ranges = 0;
-        while (next < nr && nr_ranges < MAX_BATCH) {
-            uint64_t length;
-            first_of[nr_ranges] = next;
-            size_t count = one_range(requests + next, nr - next, &length);
-            ranges[nr_ranges++] =
-                (struct target_range){requests[next].addr, length, take(reading, length)};
-            next += count;
-        }
-        first_of[nr_ranges] = next;
-        target_read_many(reading->target, ranges, nr_ranges);
-        for (size_t r = 0; r < nr_ranges; r++) {
-            size_t count = first_of[r + 1] - first_of[r];
-            struct read_request *request = &requests[first_of[r]];
-            reading->total_bytes += ranges[r].size_bytes;
-            if (!ranges[r].size_bytes && count > 1)
-                fetch_each(reading, request, count);
-            else
-                for (size_t i = 0; i < count; i++)
-                    request[i].bytes = ranges[r].size_bytes ? (uint8_t *)ranges[r].buffer +
-                                                                  (request[i].addr - ranges[r].addr)
-                                                            : NULL;
-        }
-    }
+    reading_fetch_visit(reading, requests, nr, NULL);
+}
+
+uint64_t reading_bytes(const struct read_request *requests, size_t nr)
+{
+    uint64_t total = 0, length;
+    for (size_t next = 0; next < nr; total += length + 16)
+        next += one_range(requests + next, nr - next, &length);
+    return total;
 }
 
 const uint8_t *reading_one(struct reading *reading, uint64_t addr, uint32_t size_bytes)

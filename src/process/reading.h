@@ -2,7 +2,8 @@
 /*
  * Reading much of a stopped target in little time: many small requests become few system calls,
  * into one buffer whose pages were touched before the target was stopped (reading into fresh pages
- * is several times slower).  Bytes that were read stay where they are until reading_deinit.
+ * is several times slower); much is read by several threads.  Bytes that were read stay where they
+ * are until reading_deinit.
  */
 #pragma once
 
@@ -28,5 +29,18 @@ void reading_deinit(struct reading *reading);
 
 /* Requests in the order of their addresses that lie near each other are read as one. */
 void reading_fetch(struct reading *reading, struct read_request *requests, size_t nr);
-/* The same for one. */
+/*
+ * The same; each request is given to run(context, first, nr) once it is there (or could not be
+ * read), while the processor still has it at hand.  Several threads may call run at once, each for
+ * other requests.
+ */
+struct read_visitor {
+    void (*run)(void *context, size_t first, size_t nr); /* positions of requests */
+    void *context;
+};
+void reading_fetch_visit(struct reading *reading, struct read_request *requests, size_t nr,
+                         const struct read_visitor *visitor);
+/* What reading_fetch will take of the buffer for these, at most. */
+uint64_t reading_bytes(const struct read_request *requests, size_t nr);
+/* The same as reading_fetch for one. */
 const uint8_t *reading_one(struct reading *reading, uint64_t addr, uint32_t size_bytes);

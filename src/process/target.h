@@ -6,7 +6,7 @@
  *
  * A live target is never written to.  target_stop seizes its threads by ptrace; whatever happens
  * to asyncmem, even SIGKILL, the kernel detaches and the threads go on.  One thread at a time uses a
- * target.
+ * target; only target_read and target_read_many may be called by several at once.
  */
 #pragma once
 

@@ -108,6 +108,14 @@ static void layout_cell(const struct plan *plan, const struct plan_task *task,
     layout->read_bytes = bytes < MAX_CELL_READ_BYTES ? (uint32_t)bytes : MAX_CELL_READ_BYTES;
 }
 
+static bool leads_out(const struct process_plan *own, const struct cell_layout *layout)
+{
+    const struct plan_type *future = plan_type(own->plan, layout->future);
+    return future && (own->types[layout->future.v - 1].follows ||
+                      layout->stage + plan_type(own->plan, layout->stage_type)->size_bytes >
+                          layout->read_bytes);
+}
+
 static int kind_order(const void *a, const void *b)
 {
     const struct cell_kind *x = a, *y = b;
@@ -130,6 +138,7 @@ void task_cells_init(struct task_cells *cells, const struct target *target,
             *kind = (struct cell_kind){
                 .vtable = plan->tasks[i].vtable_addr + plans[p].image.bias, .plan = p, .row = i};
             layout_cell(plan, &plan->tasks[i], &kind->layout);
+            kind->layout.follows = leads_out(&plans[p], &kind->layout);
         }
     }
     if (cells->nr_kinds)
@@ -142,6 +151,8 @@ void task_cells_deinit(struct task_cells *cells)
     free(cells->kinds);
     free(cells->candidates);
     free(cells->rows);
+    free(cells->requests);
+    free(cells->links);
     free(cells->runtimes);
     map_deinit(&cells->by_addr);
 }
@@ -152,9 +163,28 @@ void task_cells_scan(struct task_cells *cells)
         cell_scan(cells);
 }
 
+void task_cells_make_room(struct task_cells *cells)
+{
+    enum { MORE_ROWS = 1024 }; /* cells that come into being until the target stands still */
+    const size_t nr = cells->nr_candidates;
+    cells->requests = memory_alloc_touched(nr * sizeof(*cells->requests));
+    cells->links = memory_alloc_touched(nr * sizeof(*cells->links));
+    cells->capacity = nr + MORE_ROWS;
+    cells->rows = memory_alloc_touched(cells->capacity * sizeof(*cells->rows));
+    map_reserve(&cells->by_addr, cells->capacity);
+    for (size_t i = 0; i < nr; i++) {
+        const struct cell_candidate *candidate = &cells->candidates[i];
+        cells->requests[i] = (struct read_request){
+            candidate->addr, cells->kinds[candidate->kind].layout.read_bytes, NULL};
+        *map_put(&cells->by_addr, candidate->addr, NULL) = (uint32_t)i + 1;
+    }
+}
+
+/* Futures in boxes come on top. */
 size_t task_cells_expected_bytes(const struct task_cells *cells)
 {
-    return cells->nr_candidates * 1024 + (1 << 20);
+    uint64_t bytes = reading_bytes(cells->requests, cells->nr_candidates);
+    return bytes + bytes / 2 + (1 << 20);
 }
 
 /* --- what is a task -------------------------------------------------------------------------- */
@@ -195,7 +225,7 @@ static bool has_header(const struct task_cells *cells, const struct task_cell *c
         refs >> MAX_REF_BITS || (cell->state & both) == both || cell->id == 0 ||
         cell->id >> MAX_ID_BITS)
         return false;
-    bool has_owner = cell_word(cell->bytes, kind->layout.owner_id) != 0;
+    bool has_owner = cell->owner_id != 0;
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     /* A cell gets its owner when it has reached its place: copies on the way there have none. */
     if (!has_owner && scheduler != PLAN_SCHEDULER_BLOCKING && scheduler != PLAN_SCHEDULER_UNKNOWN)
@@ -216,42 +246,66 @@ void task_cells_add_candidate(struct task_cells *cells, uint64_t addr, uint32_t 
     cells->candidates[cells->nr_candidates++] = (struct cell_candidate){addr, kind};
 }
 
-static void add_cell(struct task_cells *cells, const struct cell_candidate *candidate,
-                     const uint8_t *bytes)
+/* True when the candidate's bytes are those of a cell. */
+static bool cell_init(struct task_cell *cell, const struct task_cells *cells,
+                      const struct cell_candidate *candidate, const uint8_t *bytes)
 {
     const struct cell_layout *layout = &cells->kinds[candidate->kind].layout;
-    struct task_cell cell = {
+    *cell = (struct task_cell){
         .addr = candidate->addr,
         .kind = candidate->kind,
         .bytes = bytes,
         .state = cell_word(bytes, layout->state),
         .id = cell_word(bytes, layout->id),
+        .owner_id = cell_word(bytes, layout->owner_id),
     };
-    bool is_new;
-    if (!has_header(cells, &cell))
-        return;
-    uint32_t *position = map_put(&cells->by_addr, cell.addr, &is_new);
-    if (!is_new)
-        return;
-    cells->rows = array_reserve(cells->rows, &cells->capacity, cells->nr + 1, sizeof(*cells->rows));
-    cells->rows[cells->nr++] = cell;
-    *position = (uint32_t)cells->nr;
+    if (layout->next != OFFSET_UNKNOWN && layout->next + 8 <= layout->read_bytes)
+        cell->next = cell_word(bytes, layout->next);
+    return has_header(cells, cell);
 }
 
-void task_cells_read_from(struct task_cells *cells, struct reading *reading, size_t first)
+static void see_candidate(struct task_cells *cells, size_t i, const uint8_t *bytes)
 {
-    size_t nr = cells->nr_candidates - first;
-    struct read_request *requests = memory_alloc((nr + 1) * sizeof(*requests));
-    for (size_t i = 0; i < nr; i++) {
-        const struct cell_candidate *candidate = &cells->candidates[first + i];
-        requests[i].addr = candidate->addr;
-        requests[i].size_bytes = cells->kinds[candidate->kind].layout.read_bytes;
+    struct task_cell *cell = &cells->rows[i];
+    if (!bytes || !cell_init(cell, cells, &cells->candidates[i], bytes))
+        *cell = (struct task_cell){0};
+}
+
+/* Of candidates that were just read, by several threads at once. */
+static void see_candidates(void *context, size_t first, size_t nr)
+{
+    enum { AHEAD = 8 };
+    struct task_cells *cells = context;
+    for (size_t i = first; i < first + nr; i++)
+        see_candidate(cells, i, cells->requests[i].bytes);
+    /* What follows each cell: a walk along a list need not look up one address after the other. */
+    for (size_t i = first; i < first + nr; i++) {
+        if (i + AHEAD < first + nr)
+            map_prefetch(&cells->by_addr, cells->rows[i + AHEAD].next);
+        const uint64_t next = cells->rows[i].addr ? cells->rows[i].next : 0;
+        const uint32_t *row = next ? map_find(&cells->by_addr, next) : NULL;
+        cells->links[i] = row ? *row : 0;
     }
-    reading_fetch(reading, requests, nr);
-    for (size_t i = 0; i < nr; i++)
-        if (requests[i].bytes)
-            add_cell(cells, &cells->candidates[first + i], requests[i].bytes);
-    free(requests);
+}
+
+static void read_candidates(struct task_cells *cells, struct reading *reading)
+{
+    const struct read_visitor visitor = {see_candidates, cells};
+    reading_fetch_visit(reading, cells->requests, cells->nr_candidates, &visitor);
+    cells->nr = cells->nr_links = cells->nr_candidates;
+}
+
+uint32_t task_cells_read_one(struct task_cells *cells, struct reading *reading, uint64_t addr,
+                             uint32_t kind)
+{
+    const size_t i = cells->nr_candidates;
+    task_cells_add_candidate(cells, addr, kind);
+    cells->rows = array_reserve(cells->rows, &cells->capacity, i + 1, sizeof(*cells->rows));
+    see_candidate(cells, i, reading_one(reading, addr, cells->kinds[kind].layout.read_bytes));
+    cells->nr = i + 1;
+    if (!cells->rows[i].addr)
+        return 0;
+    return *map_put(&cells->by_addr, addr, NULL) = (uint32_t)i + 1;
 }
 
 /* --- strays ---------------------------------------------------------------------------------- */
@@ -263,15 +317,13 @@ void task_cells_read_from(struct task_cells *cells, struct reading *reading, siz
  */
 static bool is_stray(const struct task_cells *cells, const struct task_cell *cell)
 {
-    const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     if (scheduler == PLAN_SCHEDULER_BLOCKING || scheduler == PLAN_SCHEDULER_UNKNOWN)
         return false;
     if (!cell->runtime)
         return true; /* no runtime at such an address */
     const struct task_runtime *runtime = &cells->runtimes[cell->runtime - 1];
-    if (runtime->is_unreadable ||
-        (runtime->is_id_known && runtime->id != cell_word(cell->bytes, layout->owner_id)))
+    if (runtime->is_unreadable || (runtime->is_id_known && runtime->id != cell->owner_id))
         return true;
     return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE);
 }
@@ -280,14 +332,17 @@ static void drop_strays(struct task_cells *cells)
 {
     size_t kept = 0;
     for (size_t i = 0; i < cells->nr; i++)
-        if (!is_stray(cells, &cells->rows[i]))
-            cells->rows[kept++] = cells->rows[i];
+        if (cells->rows[i].addr && !is_stray(cells, &cells->rows[i])) {
+            if (kept != i)
+                cells->rows[kept] = cells->rows[i];
+            kept++;
+        }
     cells->nr = kept;
 }
 
 void task_cells_read(struct task_cells *cells, struct reading *reading)
 {
-    task_cells_read_from(cells, reading, 0);
+    read_candidates(cells, reading);
     owned_tasks_read(cells, reading);
     drop_strays(cells);
 }
@@ -355,12 +410,14 @@ void task_cells_mark_copies(struct task_cells *cells)
     struct task_cell **order = memory_alloc((cells->nr + 1) * sizeof(*order));
     uint64_t *blocks = memory_alloc((cells->nr + 1) * sizeof(*blocks));
     enum chunk_answer *answers = memory_alloc((cells->nr + 1) * sizeof(*answers));
-    bool has_unlisted = false;
+    bool has_unlisted = false, is_sorted = true;
     for (size_t i = 0; i < cells->nr; i++) {
         order[i] = &cells->rows[i];
         has_unlisted |= !cells->rows[i].is_listed;
+        is_sorted &= !i || cells->rows[i - 1].addr < cells->rows[i].addr;
     }
-    qsort(order, cells->nr, sizeof(*order), cell_order);
+    if (!is_sorted) /* mostly they are: the scan goes from address to address */
+        qsort(order, cells->nr, sizeof(*order), cell_order);
     for (size_t i = 0; i < cells->nr; i++)
         blocks[i] = order[i]->addr;
     if (has_unlisted) {

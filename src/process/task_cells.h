@@ -37,6 +37,7 @@ struct cell_layout {
     plan_type_id future;     /* T */
     plan_type_id scheduler_type;
     uint32_t read_bytes; /* from the cell's start on: as much as is read at once */
+    bool follows;        /* the future's tree may lead out of these bytes */
 };
 
 /* One task vtable. */
@@ -56,7 +57,8 @@ struct task_cell {
     uint64_t addr;
     uint32_t kind;    /* position in task_cells.kinds */
     uint32_t runtime; /* position + 1; 0: unknown */
-    uint64_t state, id;
+    uint64_t state, id, owner_id;
+    uint64_t next;        /* in its runtime's list, if layout.next is within the bytes; 0: none */
     const uint8_t *bytes; /* layout.read_bytes of them */
     bool is_listed;       /* its runtime's list has it */
     bool is_copy;         /* it turned out to be none */
@@ -83,9 +85,16 @@ struct task_cells {
     size_t nr_kinds;
     struct cell_candidate *candidates;
     size_t nr_candidates, candidates_capacity;
+    /*
+     * While task_cells_read works, rows[i] is of candidates[i], addr 0 where that is no cell; by_addr
+     * and links are valid for that long.  Afterwards only cells are in it.
+     */
     struct task_cell *rows;
     size_t nr, capacity;
-    struct map by_addr; /* -> position + 1 in rows */
+    struct map by_addr;            /* -> position + 1 in candidates and rows; the latest counts */
+    struct read_request *requests; /* of the candidates that the scan found */
+    uint32_t *links; /* of the same: the row of the next in its runtime's list + 1; 0: unknown */
+    size_t nr_links;
     struct task_runtime *runtimes;
     size_t nr_runtimes, runtimes_capacity;
     uint64_t scanned_bytes;
@@ -97,6 +106,8 @@ void task_cells_deinit(struct task_cells *cells);
 
 /* Reads all writable memory. */
 void task_cells_scan(struct task_cells *cells);
+/* Afterwards, before the stop: makes what task_cells_read needs no time for then. */
+void task_cells_make_room(struct task_cells *cells);
 /* Bytes that task_cells_read will read, roughly. */
 size_t task_cells_expected_bytes(const struct task_cells *cells);
 void task_cells_read(struct task_cells *cells, struct reading *reading);
@@ -108,8 +119,9 @@ void task_cells_mark_copies(struct task_cells *cells);
 void cell_scan(struct task_cells *cells);                                 /* cell_scan.c */
 void owned_tasks_read(struct task_cells *cells, struct reading *reading); /* owned_tasks.c */
 void task_cells_add_candidate(struct task_cells *cells, uint64_t addr, uint32_t kind);
-/* Reads what is new among the candidates, from position `first` on. */
-void task_cells_read_from(struct task_cells *cells, struct reading *reading, size_t first);
+/* Reads a cell that the scan did not see; its position in rows + 1, 0: it is none. */
+uint32_t task_cells_read_one(struct task_cells *cells, struct reading *reading, uint64_t addr,
+                             uint32_t kind);
 /* Position + 1 of the kind with this vtable; 0: none. */
 uint32_t task_cells_kind_of(const struct task_cells *cells, uint64_t vtable);
 const struct plan_task *task_cells_task(const struct task_cells *cells, uint32_t kind);

@@ -52,8 +52,14 @@ static bool has_bytes(const struct place *place, uint64_t addr, uint64_t size)
 
 static uint64_t number_at(const struct place *place, uint64_t addr, unsigned size)
 {
+    const uint8_t *bytes = place->window.bytes + (addr - place->window.addr);
     uint64_t number = 0;
-    memcpy(&number, place->window.bytes + (addr - place->window.addr), size);
+    if (size == 8)
+        memcpy(&number, bytes, 8);
+    else if (size == 1)
+        number = *bytes;
+    else
+        memcpy(&number, bytes, size);
     return number;
 }
 
@@ -96,6 +102,13 @@ static bool is_first_visit(struct task_futures *futures, const struct place *pla
 {
     bool is_new;
     uint64_t key = hash_u64(addr, hash_u64(type.v, (uint64_t)place->task << 16 | place->plan));
+    uint64_t *first = &futures->first_seen[place->task];
+    key += !key; /* 0: none yet */
+    if (!*first || *first == key) {
+        is_new = !*first;
+        *first = key;
+        return is_new;
+    }
     map_put(&futures->seen, key, &is_new);
     return is_new;
 }
@@ -169,19 +182,17 @@ static void walk_coroutine(struct task_futures *futures, const struct place *pla
         futures->is_partial[place->task] = true;
         return;
     }
-    const char *name = plan_string(plan, variant->name);
-    bool is_suspended = str_starts_with(name, "Suspend");
-    if (!is_suspended && strcmp(name, "Unresumed") != 0)
-        return; /* it has ended: nothing is left to wait for */
+    const struct walk_state *state =
+        &futures->cells->plans[place->plan].states[variant - plan->variants];
+    if (state->progress == WALK_ENDED)
+        return;
     struct place inside = *place;
     inside.parent =
         add_frame(futures, place, addr, id, (uint32_t)(variant - plan_variants(plan, type)) + 1);
     inside.is_awaited = true;
     inside.depth++;
-    const struct plan_member *awaitee =
-        is_suspended ? process_plan_member(plan, variant->payload, "__awaitee") : NULL;
-    if (awaitee)
-        walk(futures, &inside, addr + awaitee->offset_bytes, awaitee->type);
+    if (state->has_awaitee)
+        walk(futures, &inside, addr + state->awaitee_offset, state->awaitee);
 }
 
 static void walk_variants(struct task_futures *futures, const struct place *place, uint64_t addr,
@@ -384,6 +395,16 @@ static void walk_item(struct task_futures *futures, const struct walk_item *item
         walk(futures, &place, item->addr + i * type->size_bytes, item->type);
 }
 
+/* Asks the processor for what is walked a few values later. */
+enum { AHEAD = 8 };
+
+static void prefetch_bytes(const uint8_t *bytes, uint32_t size)
+{
+    enum { LINE_BYTES = 64, MAX_PREFETCH_BYTES = 5 * LINE_BYTES };
+    for (uint32_t at = 0; bytes && at < size && at < MAX_PREFETCH_BYTES; at += LINE_BYTES)
+        __builtin_prefetch(bytes + at);
+}
+
 static void run_round(struct task_futures *futures, struct reading *reading)
 {
     struct walk_item *items = futures->next_items;
@@ -398,8 +419,11 @@ static void run_round(struct task_futures *futures, struct reading *reading)
     for (size_t i = 0; i < nr; i++)
         set_request(futures, &items[i], &requests[i]);
     reading_fetch(reading, requests, nr);
-    for (size_t i = 0; i < nr; i++)
+    for (size_t i = 0; i < nr; i++) {
+        if (i + AHEAD < nr)
+            prefetch_bytes(requests[i + AHEAD].bytes, requests[i + AHEAD].size_bytes);
         walk_item(futures, &items[i], &requests[i]);
+    }
     free(requests);
 }
 
@@ -410,8 +434,6 @@ static void walk_task(struct task_futures *futures, uint32_t task)
     const struct task_cell *cell = &cells->rows[task];
     const struct cell_kind *kind = &cells->kinds[cell->kind];
     const struct cell_layout *layout = &kind->layout;
-    if (cell->state & (TOKIO_RUNNING | TOKIO_COMPLETE) || !layout->stage_type.v)
-        return;
     struct place place = {
         .window = {cell->addr, cell->bytes, layout->read_bytes},
         .task = task,
@@ -442,22 +464,75 @@ void task_futures_init(struct task_futures *futures, const struct task_cells *ce
     map_init(&futures->dyn_types);
 }
 
+void task_futures_make_room(struct task_futures *futures)
+{
+    enum { FRAMES_A_TASK = 4, MAX_TASKS = 1 << 20 };
+    const struct task_cells *cells = futures->cells;
+    size_t nr_tasks = 0; /* whose trees are read while the target stands still */
+    for (size_t i = 0; i < cells->nr_candidates; i++)
+        nr_tasks += cells->kinds[cells->candidates[i].kind].layout.follows;
+    nr_tasks = nr_tasks < MAX_TASKS ? nr_tasks : MAX_TASKS;
+    futures->capacity =
+        (cells->nr_candidates < MAX_TASKS ? cells->nr_candidates : MAX_TASKS) * FRAMES_A_TASK;
+    futures->frames = memory_alloc_touched(futures->capacity * sizeof(*futures->frames));
+    futures->items_capacity = futures->next_capacity = nr_tasks;
+    futures->items = memory_alloc_touched(nr_tasks * sizeof(*futures->items));
+    futures->next_items = memory_alloc_touched(nr_tasks * sizeof(*futures->next_items));
+    map_reserve(&futures->seen, nr_tasks / 4);
+    futures->first_seen_capacity = cells->capacity;
+    futures->first_seen = memory_alloc_touched(cells->capacity * sizeof(*futures->first_seen));
+    memset(futures->first_seen, 0, cells->capacity * sizeof(*futures->first_seen));
+}
+
 void task_futures_deinit(struct task_futures *futures)
 {
     free(futures->frames);
     free(futures->items);
     free(futures->next_items);
     free(futures->is_partial);
+    free(futures->first_seen);
     map_deinit(&futures->seen);
     map_deinit(&futures->dyn_types);
 }
 
-void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns)
+/* The tasks that have futures to see, by whether memory beside the cell must be read for them. */
+static void walk_tasks(struct task_futures *futures, bool follows)
 {
     const struct task_cells *cells = futures->cells;
-    futures->is_partial = memory_alloc(cells->nr + 1);
-    for (uint32_t i = 0; i < cells->nr; i++)
-        walk_task(futures, i);
+    uint32_t *tasks = memory_alloc((cells->nr + 1) * sizeof(*tasks));
+    size_t nr = 0;
+    for (uint32_t i = 0; i < cells->nr; i++) {
+        const struct cell_layout *layout = &cells->kinds[cells->rows[i].kind].layout;
+        bool is_seen = !(cells->rows[i].state & (TOKIO_RUNNING | TOKIO_COMPLETE));
+        if (is_seen && layout->stage_type.v && layout->follows == follows)
+            tasks[nr++] = i;
+    }
+    for (size_t i = 0; i < nr; i++) {
+        if (i + AHEAD < nr) {
+            const struct task_cell *cell = &cells->rows[tasks[i + AHEAD]];
+            prefetch_bytes(cell->bytes, cells->kinds[cell->kind].layout.read_bytes);
+        }
+        walk_task(futures, tasks[i]);
+    }
+    free(tasks);
+}
+
+void task_futures_finish(struct task_futures *futures)
+{
+    walk_tasks(futures, false);
+    for (size_t i = 0; i < futures->nr_next; i++)
+        futures->is_partial[futures->next_items[i].task] = true; /* deeper than the walk goes */
+    futures->nr_next = 0;
+}
+
+void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns)
+{
+    futures->is_partial = memory_alloc(futures->cells->nr + 1);
+    if (futures->cells->nr > futures->first_seen_capacity) {
+        free(futures->first_seen);
+        futures->first_seen = memory_alloc(futures->cells->nr * sizeof(*futures->first_seen));
+    }
+    walk_tasks(futures, true);
     while (futures->nr_next && !futures->is_cut) {
         if (deadline_ns && now_ns() > deadline_ns)
             futures->is_cut = true;

@@ -5,7 +5,8 @@
  * stage before: task_cells.  The stage after: model/snapshot_build.
  *
  * All tasks are walked side by side, a round for each step through a pointer, so that the many
- * small reads of a round become few system calls while the target stands still.
+ * small reads of a round become few system calls while the target stands still.  Trees that no
+ * pointer belongs to need only the cell's bytes: they wait until the target goes on.
  */
 #pragma once
 
@@ -27,14 +28,20 @@ struct task_futures {
     size_t nr, capacity;
     struct walk_item *items, *next_items; /* what this and the next round read */
     size_t nr_items, items_capacity, nr_next, next_capacity;
-    struct map seen;      /* hash of task, address and type */
+    struct map seen;      /* hash of task, address and type; all but the first of each task */
+    uint64_t *first_seen; /* by task: the first such hash: most have no second; 0: none */
+    size_t first_seen_capacity;
     struct map dyn_types; /* vtable that debug info does not name -> type id, or 0 */
     bool is_cut;          /* the walk took too long: trees are not whole */
     bool *is_partial;     /* by task: something could not be read */
 };
 
 void task_futures_init(struct task_futures *futures, const struct task_cells *cells);
+/* Before the stop: so that task_futures_read needs no time for memory. */
+void task_futures_make_room(struct task_futures *futures);
 void task_futures_deinit(struct task_futures *futures);
 
 /* In the stopped target; gives up at `deadline_ns` (CLOCK_MONOTONIC; 0: never). */
 void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns);
+/* Afterwards, in the running target: the trees that are whole in the bytes of their cells. */
+void task_futures_finish(struct task_futures *futures);

@@ -60,6 +60,30 @@ static void agrees_with_a_model(void **state)
     assert_int_equal(map.capacity, 0);
 }
 
+static void room_is_kept(void **state)
+{
+    (void)state;
+    enum { NR = 100000 };
+    struct map map;
+    map_init(&map);
+    map_prefetch(&map, 3);
+    *map_put(&map, 3, NULL) = 33;
+    map_reserve(&map, NR);
+    const struct map_slot *slots = map.slots;
+    assert_int_equal(*map_find(&map, 3), 33);
+    assert_null(map_find(&map, 4));
+    for (uint32_t i = 1; i < NR; i++) {
+        map_prefetch(&map, (uint64_t)i * 4096);
+        *map_put(&map, (uint64_t)i * 4096, NULL) = i;
+    }
+    assert_ptr_equal(map.slots, slots);
+    assert_int_equal(map.count, NR);
+    assert_int_equal(*map_find(&map, 7 * 4096), 7);
+    map_reserve(&map, 10); /* never less */
+    assert_ptr_equal(map.slots, slots);
+    map_deinit(&map);
+}
+
 static void hashes_tell_apart(void **state)
 {
     (void)state;
@@ -75,9 +99,8 @@ static void hashes_tell_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(empty_map_has_nothing),
-        cmocka_unit_test(key_0_is_a_key),
-        cmocka_unit_test(agrees_with_a_model),
+        cmocka_unit_test(empty_map_has_nothing), cmocka_unit_test(key_0_is_a_key),
+        cmocka_unit_test(agrees_with_a_model),   cmocka_unit_test(room_is_kept),
         cmocka_unit_test(hashes_tell_apart),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);

@@ -116,6 +116,19 @@ static void reserve_of_nothing_is_an_array(void **state)
     free(items);
 }
 
+static void touched_pieces_can_be_written(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 4096, 4097, (2 << 20) - 1, 2 << 20, (5 << 20) + 3};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        char *piece = memory_alloc_touched(sizes[i]);
+        memset(piece, 0x5a, sizes[i]);
+        piece = memory_resize(piece, sizes[i] + 1);
+        assert_true(!sizes[i] || piece[sizes[i] - 1] == 0x5a);
+        free(piece);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +139,7 @@ int main(void)
         cmocka_unit_test(empty_arena_takes_all),
         cmocka_unit_test(arrays_grow_by_doubling),
         cmocka_unit_test(reserve_of_nothing_is_an_array),
+        cmocka_unit_test(touched_pieces_can_be_written),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -3,16 +3,21 @@
 //! task below is compiled for 16 or 24 constants, and each constant makes types and code of its own,
 //! as so many services would.
 //!
-//!     big [CONSTANT]...
+//!     big [wait] [CONSTANT]...
 //!
 //! spawns one task of each kind for each constant given (3 and 5 if none is), waits for all and
-//! prints how many bytes they passed on.
+//! prints how many bytes they passed on. With `wait` it then holds suspended tasks, says so in a
+//! second line, and ends when stdin does.
 
 mod http;
 mod local;
 mod network;
 
+use std::io::Read;
+
 use tokio::task::JoinHandle;
+
+const NR_HELD: usize = 1000;
 
 /// What a task tells when it ends.
 pub type Outcome = Result<usize, Box<dyn std::error::Error + Send + Sync>>;
@@ -53,10 +58,20 @@ fn spawn_kinds(chosen: usize) -> Vec<JoinHandle<Outcome>> {
     .collect()
 }
 
+/// Holds tasks for others to look at.
+fn wait_for_end() {
+    let held: Vec<_> =
+        (0..NR_HELD).map(|_| tokio::spawn(tokio::time::sleep(std::time::Duration::MAX))).collect();
+    println!("{} tasks wait", held.len());
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    held.iter().for_each(JoinHandle::abort);
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let waits = std::env::args().nth(1).is_some_and(|argument| argument == "wait");
     let mut chosen = std::env::args()
-        .skip(1)
+        .skip(1 + waits as usize)
         .map(|argument| argument.parse())
         .collect::<Result<Vec<usize>, _>>()?;
     if chosen.is_empty() {
@@ -69,5 +84,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         bytes += task.await??;
     }
     println!("{nr_tasks} tasks passed on {bytes} bytes");
+    if waits {
+        wait_for_end();
+    }
     Ok(())
 }
