@@ -11,7 +11,7 @@
 /* tokio's repr(C) Header since 1.21; where debug info says otherwise, that counts. */
 enum { STATE_OFFSET = 0, VTABLE_OFFSET = 16, OWNER_ID_OFFSET = 24 };
 enum { MAX_CELL_READ_BYTES = 4096, TRAILER_BYTES = 48 };
-enum { MAX_ID_BITS = 48, MAX_REF_BITS = 24 };
+enum { MAX_ID_BITS = 48, MAX_REF_BITS = 24, MAX_OWNER_BITS = 40 };
 
 /* --- layouts --------------------------------------------------------------------------------- */
 
@@ -195,12 +195,13 @@ static bool has_header(const struct task_cells *cells, const struct task_cell *c
         refs >> MAX_REF_BITS || (cell->state & both) == both || cell->id == 0 ||
         cell->id >> MAX_ID_BITS)
         return false;
-    bool has_owner = cell_word(cell->bytes, kind->layout.owner_id) != 0;
+    uint64_t owner = cell_word(cell->bytes, kind->layout.owner_id);
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
-    /* A cell gets its owner when it has reached its place: copies on the way there have none. */
-    if (!has_owner && scheduler != PLAN_SCHEDULER_BLOCKING && scheduler != PLAN_SCHEDULER_UNKNOWN)
+    /* A cell gets its owner when it has reached its place: copies on the way there have none.  Of
+     * a blocking call there is no owner ever. */
+    if (scheduler != PLAN_SCHEDULER_UNKNOWN && (owner == 0) != (scheduler == PLAN_SCHEDULER_BLOCKING))
         return false;
-    return has_owner || !in_stack(cells, cell->addr);
+    return owner ? !(owner >> MAX_OWNER_BITS) : !in_stack(cells, cell->addr);
 }
 
 uint32_t task_cells_kind_of(const struct task_cells *cells, uint64_t vtable)
