@@ -178,6 +178,23 @@ static plan_type_id behind_boxes(const struct process_plan *own, plan_type_id id
     return id;
 }
 
+/* The same of a name alone. */
+static void append_behind_boxes(const char *raw, struct text *out)
+{
+    static const char box[] = "core::pin::Pin<alloc::boxed::Box<";
+    static const char allocator[] = ", alloc::alloc::Global";
+    size_t length = strlen(raw);
+    while (str_starts_with(raw, box) && length > sizeof(box) + 1 && raw[length - 1] == '>' &&
+           raw[length - 2] == '>') {
+        raw += sizeof(box) - 1;
+        length -= sizeof(box) - 1 + 2;
+        if (length >= sizeof(allocator) &&
+            memcmp(raw + length - (sizeof(allocator) - 1), allocator, sizeof(allocator) - 1) == 0)
+            length -= sizeof(allocator) - 1;
+    }
+    text_append(out, raw, length);
+}
+
 static const char *unknown_reason(const struct plan *plan, const struct plan_task *task)
 {
     const char *reason = plan_string(plan, plan->facts->detail_reason);
@@ -224,7 +241,11 @@ static uint32_t kind_id(struct build *build, const struct task_cell *cell, plan_
         kind.future = type_name(build, image, future, NAME_PATH);
         kind.full = type_name(build, image, future, NAME_FULL);
     } else {
-        kind.future = raw_type_name(build, image, raw, NAME_PATH);
+        struct text inside;
+        text_init(&inside);
+        append_behind_boxes(raw, &inside);
+        kind.future = raw_type_name(build, image, text_str(&inside), NAME_PATH);
+        text_deinit(&inside);
         kind.full = raw_type_name(build, image, raw, NAME_FULL);
     }
     if (!type || !cell_type)
@@ -554,8 +575,48 @@ static void add_facts(struct build *build, const char *program)
     facts->stop_ns = reader->stop_ns;
 }
 
+/* A spawned task has an owner, a blocking call has none. */
+static bool has_owner(const struct task_cells *cells, const struct task_cell *cell)
+{
+    return cell_word(cell->bytes, cells->kinds[cell->kind].layout.owner_id) != 0;
+}
+
+/* Words that are vtables of spawned tasks, and no such task around any of them. */
+static void note_unknown_order(struct build *build, uint32_t plan)
+{
+    const struct task_cells *cells = &build->reader->cells;
+    const struct process_plan *own = &build->reader->plans[plan];
+    bool *has_cells = memory_alloc(cells->nr_kinds + 1);
+    bool has_spawned = false;
+    size_t nr_words = 0;
+    for (size_t i = 0; i < cells->nr; i++) {
+        const struct task_cell *cell = &cells->rows[i];
+        has_cells[cell->kind] = true;
+        has_spawned |= cells->kinds[cell->kind].plan == plan && has_owner(cells, cell);
+    }
+    for (size_t i = 0; i < cells->nr_candidates; i++) {
+        uint32_t kind = cells->candidates[i].kind;
+        nr_words += cells->kinds[kind].plan == plan && !has_cells[kind] &&
+                    task_cells_task(cells, kind)->scheduler_kind != PLAN_SCHEDULER_BLOCKING;
+    }
+    free(has_cells);
+    if (own->plan->facts->detail == PLAN_DETAIL_FULL || has_spawned || !nr_words)
+        return;
+    struct text text;
+    text_init(&text);
+    text_printf(&text,
+                "%s: %zu words point to vtables of tasks, none of them in a cell as tokio 1.23 and "
+                "later lay it out: its tasks have ended, or its tokio has another order; %s",
+                own->image.name, nr_words, plan_string(own->plan, own->plan->facts->detail_reason));
+    struct snapshot_note note = {intern(build, text_str(&text))};
+    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+    text_deinit(&text);
+}
+
 static void add_notes(struct build *build)
 {
+    for (uint32_t i = 0; i < build->reader->nr_plans; i++)
+        note_unknown_order(build, i);
     if (!build->reader->target->is_truncated)
         return;
     struct snapshot_note note = {intern(

@@ -83,6 +83,7 @@ static bool is_transparent(const char *name)
     static const char *const wrappers[] = {
         "core::pin::Pin<",
         "alloc::boxed::Box<",
+        "core::future::from_generator::GenFuture<", /* up to rustc 1.66 */
         "futures_util::future::maybe_done::MaybeDone<",
         "futures_util::future::try_maybe_done::TryMaybeDone<",
         "tokio::future::maybe_done::MaybeDone<",

@@ -9,9 +9,10 @@
 #include "process/heap_chunks.h"
 
 /* tokio's repr(C) Header since 1.21; where debug info says otherwise, that counts. */
-enum { STATE_OFFSET = 0, VTABLE_OFFSET = 16, OWNER_ID_OFFSET = 24 };
+enum { STATE_OFFSET = 0, QUEUE_NEXT_OFFSET = 8, VTABLE_OFFSET = 16, OWNER_ID_OFFSET = 24 };
+enum { CELL_ALIGN_BYTES = 16, LOW_PAGES_BYTES = 1 << 16 };
 enum { MAX_CELL_READ_BYTES = 4096, TRAILER_BYTES = 48 };
-enum { MAX_ID_BITS = 48, MAX_REF_BITS = 24 };
+enum { MAX_ID_BITS = 48, MAX_REF_BITS = 24, MAX_OWNER_BITS = 40 };
 
 /* --- layouts --------------------------------------------------------------------------------- */
 
@@ -216,6 +217,17 @@ static bool in_stack(const struct task_cells *cells, uint64_t addr)
     return false;
 }
 
+/*
+ * Is this the header of a cell, where only tokio's usual order says so?  In a cell of another order
+ * other words lie at these places, a size of the allocator's among them.
+ */
+static bool has_usual_order(const struct task_cell *cell)
+{
+    uint64_t next = cell_word(cell->bytes, QUEUE_NEXT_OFFSET);
+    return cell->addr % CELL_ALIGN_BYTES == 0 && (next == 0 || next >= LOW_PAGES_BYTES) &&
+           next % 8 == 0;
+}
+
 static bool has_header(const struct task_cells *cells, const struct task_cell *cell)
 {
     const struct cell_kind *kind = &cells->kinds[cell->kind];
@@ -225,12 +237,16 @@ static bool has_header(const struct task_cells *cells, const struct task_cell *c
         refs >> MAX_REF_BITS || (cell->state & both) == both || cell->id == 0 ||
         cell->id >> MAX_ID_BITS)
         return false;
-    bool has_owner = cell->owner_id != 0;
-    uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
-    /* A cell gets its owner when it has reached its place: copies on the way there have none. */
-    if (!has_owner && scheduler != PLAN_SCHEDULER_BLOCKING && scheduler != PLAN_SCHEDULER_UNKNOWN)
+    if (!task_cells_task(cells, cell->kind)->cell.v && !has_usual_order(cell))
         return false;
-    return has_owner || !in_stack(cells, cell->addr);
+    const uint64_t owner = cell->owner_id;
+    uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
+    /* A cell gets its owner when it has reached its place: copies on the way there have none.  Of
+     * a blocking call there is no owner ever. */
+    if (scheduler != PLAN_SCHEDULER_UNKNOWN &&
+        (owner == 0) != (scheduler == PLAN_SCHEDULER_BLOCKING))
+        return false;
+    return owner ? !(owner >> MAX_OWNER_BITS) : !in_stack(cells, cell->addr);
 }
 
 uint32_t task_cells_kind_of(const struct task_cells *cells, uint64_t vtable)

@@ -3,7 +3,7 @@
  * tokio 1.23 and later.  A task's vtable (tokio/src/runtime/task/raw.rs) is a constant of ten
  * words: poll, schedule, dealloc, try_read_output, drop_join_handle_slow, drop_abort_handle,
  * shutdown, then the offsets of trailer, scheduler and task id in the cell.  It has no symbol; it
- * is found by that shape (seven addresses of code, three small offsets in order), which holds for
+ * is found by that shape (seven addresses of code, three small offsets, the trailer's the largest), which holds for
  * stripped files too, and named by what is known of its functions.
  */
 #include <dwarf.h>
@@ -16,22 +16,24 @@ enum {
     NR_FUNCTIONS = 7,
     NR_WORDS = 10,
     SLOT_POLL = 0,
-    MIN_SCHEDULER_OFFSET = 24, /* behind the header */
-    MAX_SCHEDULER_OFFSET = 512,
+    MIN_CORE_OFFSET = 24, /* behind the header */
+    MAX_CORE_OFFSET = 512,
     MAX_ID_DISTANCE = 256,
 };
 
 static bool is_vtable(const struct elf_file *elf, const uint64_t *words)
 {
     uint64_t trailer = words[7], scheduler = words[8], id = words[9];
-    if (trailer >= UINT32_MAX || scheduler < MIN_SCHEDULER_OFFSET ||
-        scheduler > MAX_SCHEDULER_OFFSET || id < scheduler || id > scheduler + MAX_ID_DISTANCE ||
-        trailer <= id || (trailer | scheduler | id) % 8)
+    uint64_t first = id < scheduler ? id : scheduler; /* tokio's order: the scheduler */
+    uint64_t second = id < scheduler ? scheduler : id;
+    if (trailer >= UINT32_MAX || first < MIN_CORE_OFFSET || first > MAX_CORE_OFFSET ||
+        second > first + MAX_ID_DISTANCE || trailer <= second || (trailer | scheduler | id) % 8)
         return false;
     for (int i = 0; i < NR_FUNCTIONS; i++)
         if (!elf_addr_is_code(elf, words[i]))
             return false;
-    return true;
+    /* The functions of a trait, then drop, size and alignment of the next vtable look the same. */
+    return scheduler <= id || !elf_addr_is_code(elf, trailer);
 }
 
 static int vtable_order(const void *a, const void *b)

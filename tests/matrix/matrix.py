@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The wide matrix: one program, built every way a release binary is built, read by `asyncmem types`.
+"""The wide matrix: programs, built every way a release binary is built, read by `asyncmem types` and, running,
+by `asyncmem snapshot`.
 
 Each row of ROWS is one build (or one way to lay debug information beside a build) together with what
 the answer must be. A row passes if the answer is exactly that; anything else, a build that fails and a
 tool that is missing included, is FAIL: no row is ever skipped. The judgement has three parts: the
 answer is sound in itself (sums), it holds every future the subject is known to have and as many as
 llvm-dwarfdump shows, and each size equals what rustc prints for it (-Zprint-type-sizes, in a compiler run
-beside the build).
+beside the build). The rows named snapshot-... are in snapshot_rows.py, which says how they are judged.
 
     matrix.py                all rows, then docs/MATRIX.md
     matrix.py --quick        the rows marked quick (part of `make test`); no file is written
@@ -15,6 +16,7 @@ beside the build).
     matrix.py --list         the rows
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -29,6 +31,7 @@ sys.path.insert(0, HERE)
 import dwarf_futures  # noqa: E402
 import fetch_rustc  # noqa: E402
 import rustc_sizes  # noqa: E402
+import snapshot_rows  # noqa: E402
 
 HOST = "x86_64-unknown-linux-gnu"
 ARM64 = "aarch64-unknown-linux-gnu"
@@ -49,6 +52,7 @@ REMEDY = r"debug ?= ?2|--symbols"
 #   names      how the names of tasks are written, a key of TASK_NAMES
 #   reason     expected pattern of detail_reason ("" = empty or null)
 #   quick      part of --quick
+#   crate      the subject's folder and name; lock: of the subject `tasks`, the tokio it is built with
 # ------------------------------------------------------------------------------------------------
 FULL = {"detail": "full", "sizes": "default", "same": None, "reason": "", "missing": ""}
 NAMES = {"detail": "names", "sizes": None, "same": None, "reason": REMEDY, "names": "legacy",
@@ -59,7 +63,7 @@ NONE = {"detail": "none", "sizes": None, "same": None, "reason": REMEDY,
 
 def row(expected, about, **given):
     base = {"about": about, "rustflags": "", "final": "", "profile": {}, "toolchain": "installed",
-            "target": HOST, "post": None, "needs": ["default"], "quick": False}
+            "target": HOST, "post": None, "needs": ["default"], "quick": False, "crate": "subject"}
     return {**base, **expected, **given}
 
 
@@ -127,6 +131,7 @@ ROWS = {
                            post="symbols_rebuild", needs=["default", "debug-0"], same="sizes",
                            reason=None),
 }
+ROWS.update(snapshot_rows.rows(ROWS))
 
 # What the subject has, as `name` must say it; generics are left out before comparing.
 FUNCTIONS = ["subject::leaf", "subject::middle", "subject::doubled", "subject::shadowed",
@@ -189,6 +194,9 @@ class Workshop:
     def out(self, name):
         return os.path.join(self.folder, "out", name)
 
+    def program(self, name):
+        return os.path.join(self.out(name), ROWS[name]["crate"])
+
     def target_dir(self, name):
         return os.path.join(self.folder, "target-" + ROWS[name]["toolchain"])
 
@@ -213,9 +221,11 @@ class Workshop:
                 "--message-format=json-render-diagnostics"]
         if spec["toolchain"] == "1.63":
             argv.append("--offline")
+        if spec["crate"] == "tasks":
+            argv += snapshot_rows.cargo_options(spec)
         packed = "split-debuginfo=packed" in spec["rustflags"]
         release = os.path.join(env["CARGO_TARGET_DIR"], spec["target"], "release")
-        for stale in (os.path.join(release, "subject.dwp"), os.path.join(self.out(name), "subject.dwp")):
+        for stale in (os.path.join(release, spec["crate"] + ".dwp"), self.program(name) + ".dwp"):
             if os.path.exists(stale):
                 os.unlink(stale)
         done = checked(argv + ["--"] + spec["final"].split(), cwd=subject, env=env)
@@ -225,11 +235,11 @@ class Workshop:
                 executable = json.loads(line).get("executable") or executable
         if executable is None:
             raise RowFailed("cargo built no program")
-        final = os.path.join(self.out(name), "subject")
+        final = self.program(name)
         shutil.copy2(executable, final)
         if packed:
             shutil.copy2(executable + ".dwp", final + ".dwp")
-        if spec["target"] == HOST:
+        if spec["target"] == HOST and spec["crate"] == "subject":
             answer = checked([final], timeout=60)
             if answer.stdout != "subject: total 428\n":
                 raise RowFailed("the subject itself printed %r" % answer.stdout[:80])
@@ -251,17 +261,22 @@ class Workshop:
         for key, value in spec["profile"].items():
             env["CARGO_PROFILE_RELEASE_" + key.upper()] = value
         env["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] = "aarch64-linux-gnu-gcc"
-        subject = os.path.join(HERE, "subject")
+        subject = self.subject(spec)
         cargo = "cargo"
         if toolchain != "installed":
             folder = self.toolchain(toolchain, spec["target"])
             env["RUSTC"] = os.path.join(folder, "usr", "bin", "rustc")
             env["LD_LIBRARY_PATH"] = fetch_rustc.library_path(folder)
         if toolchain == "1.63":
-            subject = os.path.join(HERE, "subject-1.63")
             cargo = os.path.join(folder, "usr", "bin", "cargo")
-            env["CARGO_HOME"] = self.vendored_home(subject)
+            env["CARGO_HOME"] = self.vendored_home(subject, spec["crate"])
         return env, cargo, subject
+
+    def subject(self, spec):
+        """The folder of the subject's package for a row."""
+        if spec["crate"] == "tasks":
+            return snapshot_rows.package(self.folder, spec)
+        return os.path.join(HERE, "subject-1.63" if spec["toolchain"] == "1.63" else "subject")
 
     def toolchain(self, name, target):
         try:
@@ -276,10 +291,11 @@ class Workshop:
         except (fetch_rustc.FetchError, subprocess.TimeoutExpired) as problem:
             raise RowFailed("rustc %s: %s" % (name, problem))
 
-    def vendored_home(self, subject):
+    def vendored_home(self, subject, crate):
         """A CARGO_HOME for the old cargo, which cannot read today's registry: crates from a folder."""
-        home = os.path.join(self.folder, "cargo-home-1.63")
-        vendor = os.path.join(self.folder, "vendor-1.63")
+        suffix = "1.63" if crate == "subject" else "1.63-" + crate
+        home = os.path.join(self.folder, "cargo-home-" + suffix)
+        vendor = os.path.join(self.folder, "vendor-" + suffix)
         os.makedirs(home, exist_ok=True)
         config = os.path.join(home, "config.toml")
         if not os.path.exists(config):
@@ -291,25 +307,29 @@ class Workshop:
 
 
 def stripped_copy(workshop, name, source):
-    final = os.path.join(workshop.out(name), "subject")
+    final = workshop.program(name)
     checked(["objcopy", "--strip-all", source, final])
     return final
 
 
 def debug_file(workshop, name, source):
-    final = os.path.join(workshop.out(name), "subject.debug")
+    final = workshop.program(name) + ".debug"
     checked(["objcopy", "--only-keep-debug", source, final])
     return final
 
 
+def first_need(workshop, name):
+    return workshop.binary(ROWS[name]["needs"][0])
+
+
 def make_debuglink(workshop, name):
-    source = workshop.binary("default")
+    source = first_need(workshop, name)
     debug = debug_file(workshop, name, source)
     final = stripped_copy(workshop, name, source)
     # Without the build-id only the link leads to the debug file.
     checked(["objcopy", "--remove-section=.note.gnu.build-id", final])
     checked(["objcopy", "--remove-section=.note.gnu.build-id", debug])
-    checked(["objcopy", "--add-gnu-debuglink=" + os.path.basename(debug), "subject"],
+    checked(["objcopy", "--add-gnu-debuglink=" + os.path.basename(debug), os.path.basename(final)],
             cwd=workshop.out(name))
     return final
 
@@ -327,31 +347,49 @@ def build_id_place(path):
 
 
 def make_build_id_dir(workshop, name):
-    source = workshop.binary("default")
+    source = first_need(workshop, name)
     debug_file(workshop, name, source)
     return stripped_copy(workshop, name, source)
 
 
 def make_split_missing(workshop, name):
-    final = os.path.join(workshop.out(name), "subject")
-    shutil.copy2(workshop.binary("split-packed"), final)
+    final = workshop.program(name)
+    shutil.copy2(first_need(workshop, name), final)
     return final
 
 
 def make_symbols_stripped(workshop, name):
-    return stripped_copy(workshop, name, workshop.binary("default"))
+    return stripped_copy(workshop, name, first_need(workshop, name))
 
 
 def make_symbols_rebuild(workshop, name):
-    final = os.path.join(workshop.out(name), "subject")
-    shutil.copy2(workshop.binary("debug-0"), final)
+    final = workshop.program(name)
+    shutil.copy2(workshop.binary(ROWS[name]["needs"][1]), final)
     return final
 
 
 def extra_options(workshop, spec):
     if spec["post"] in ("symbols_stripped", "symbols_rebuild"):
-        return ["--symbols", workshop.binary("default")]
+        return ["--symbols", workshop.binary(spec["needs"][0])]
     return []
+
+
+@contextlib.contextmanager
+def placed_debug_file(workshop, name):
+    """The row's debug file in the system's debug folder, where the row is about that."""
+    if ROWS[name]["post"] != "build_id_dir":
+        yield
+        return
+    place = build_id_place(workshop.binary(name))
+    try:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        shutil.copy2(workshop.program(name) + ".debug", place)
+    except OSError as problem:
+        raise RowFailed("cannot place %s (%s); run as root" % (place, problem.strerror))
+    try:
+        yield
+    finally:
+        os.unlink(place)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -372,13 +410,9 @@ class Judge:
         if name not in self.answers:
             spec = ROWS[name]
             binary = self.workshop.binary(name)
-            placed = self._place_debug_file(name, spec, binary)
-            try:
-                argv = [self.asyncmem, "types", "--json", "--all", "--no-cache"]
+            argv = [self.asyncmem, "types", "--json", "--all", "--no-cache"]
+            with placed_debug_file(self.workshop, name):
                 done = call(argv + extra_options(self.workshop, spec) + [binary], timeout=120)
-            finally:
-                if placed:
-                    os.unlink(placed)
             if done.returncode != 0:
                 raise RowFailed("exit code %d: %s" % (done.returncode, last_line(done.stderr)))
             try:
@@ -388,17 +422,6 @@ class Judge:
             with open(os.path.join(self.workshop.out(name), "types.json"), "w") as out:
                 out.write(done.stdout)
         return self.answers[name]
-
-    def _place_debug_file(self, name, spec, binary):
-        if spec["post"] != "build_id_dir":
-            return None
-        place = build_id_place(binary)
-        try:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            shutil.copy2(os.path.join(self.workshop.out(name), "subject.debug"), place)
-        except OSError as problem:
-            raise RowFailed("cannot place %s (%s); run as root" % (place, problem.strerror))
-        return place
 
     def rustc_sizes(self, name):
         """What rustc printed beside the build of this row."""
@@ -418,6 +441,8 @@ class Judge:
     def judge(self, name):
         """Figures of a passing row; RowFailed for every other."""
         spec = ROWS[name]
+        if spec["crate"] == "tasks":
+            return self.judge_snapshot(name, spec)
         document = self.ask(name)
         check_head(document, spec)
         futures = document["futures"]
@@ -439,6 +464,14 @@ class Judge:
         elif futures:
             raise RowFailed("%d futures named, none expected" % len(futures))
         return figures
+
+    def judge_snapshot(self, name, spec):
+        binary = self.workshop.binary(name)
+        with placed_debug_file(self.workshop, name):
+            try:
+                return snapshot_rows.judge(self.asyncmem, binary, extra_options(self.workshop, spec), spec)
+            except snapshot_rows.Wrong as problem:
+                raise RowFailed(str(problem))
 
     def compare_count(self, name, futures):
         """As many futures as llvm-dwarfdump shows; the rows that equal the default need no count."""
@@ -574,7 +607,7 @@ def corruption_row():
         status, figures = "full", {"futures": "-", "compared": line, "bytes": "-", "unlisted": "-"}
     except (RowFailed, subprocess.TimeoutExpired) as problem:
         status, figures, line = "FAIL", None, str(problem)[-300:]
-    print("%-9s %-20s %s (%.0f s)" % (status, name, line, time.monotonic() - begun), flush=True)
+    print("%-9s %-28s %s (%.0f s)" % (status, name, line, time.monotonic() - begun), flush=True)
     return name, status, about, figures, line
 
 
@@ -588,14 +621,14 @@ def run_row(judge, name):
     try:
         figures = judge.judge(name)
         status = "full" if spec["detail"] == "full" else "degraded"
-        line = "%s futures, sizes %s" % (figures["futures"], figures["compared"])
+        line = figures.get("line") or "%s futures, sizes %s" % (figures["futures"], figures["compared"])
     except RowFailed as problem:
         figures, status, line = None, "FAIL", str(problem).replace(ROOT + os.sep, "")
     except (KeyError, TypeError, IndexError, AttributeError) as problem:
         figures, status = None, "FAIL"
         line = "the answer lacks or misshapes a key: %s %s" % (type(problem).__name__, problem)
     seconds = time.monotonic() - begun
-    print("%-9s %-20s %s (%.0f s)" % (status, name, line, seconds), flush=True)
+    print("%-9s %-28s %s (%.0f s)" % (status, name, line, seconds), flush=True)
     return name, status, spec["about"], figures, line
 
 
@@ -628,7 +661,10 @@ def markdown(results):
         "| row | build | result | futures | compared | bytes | rustc only |",
         "|---|---|---|---|---|---|---|",
     ]
+    snapshots = [result for result in results if result[0].startswith("snapshot-")]
     for name, status, about, figures, line in results:
+        if name.startswith("snapshot-"):
+            continue
         if figures is None:
             lines.append("| %s | %s | **FAIL**: %s | | | | |" % (name, about, line.replace("|", "/")))
             continue
@@ -636,6 +672,7 @@ def markdown(results):
         lines.append("| %s | %s | %s | %s | %s | %s | %s |" % (
             name, about, shown, figures["futures"], figures["compared"], figures["bytes"],
             figures["unlisted"]))
+    lines += [""] + snapshot_rows.markdown(snapshots)
     return "\n".join(lines) + "\n"
 
 
@@ -658,7 +695,7 @@ def main():
     args = parse_arguments()
     if args.list:
         for name, spec in ROWS.items():
-            print("%-20s %-6s %-6s %s" % (name, spec["detail"], "quick" if spec["quick"] else "",
+            print("%-28s %-6s %-6s %s" % (name, spec["detail"], "quick" if spec["quick"] else "",
                                           spec["about"]))
         return 0
     names = args.only or [n for n, spec in ROWS.items() if spec["quick"] or not args.quick]

@@ -14,7 +14,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dwarf_futures  # noqa: E402
 import matrix  # noqa: E402
 import measure_rustc  # noqa: E402
+import reorder_tokio  # noqa: E402
 import rustc_sizes  # noqa: E402
+import snapshot_rows  # noqa: E402
 
 LISTING = """\
 print-type-size type: `{async fn body of service::inner::locked()}`: 256 bytes, alignment: 8 bytes
@@ -170,12 +172,88 @@ class Measuring(unittest.TestCase):
         self.assertIn("opt-level=3", args)
 
 
+TRUTH = {"tasks": [["async", "suspended", None, "tasks::big", 2], ["async", "never_polled", None, "tasks::held", 1],
+                   ["async", "finished", "unread", "tasks::kept", 1], ["worker", "running", None, "", 1]],
+         "owned": [3]}
+
+
+def task(number, kind, status, name, **given):
+    row = {"id": number, "kind": kind, "status": status, "future": name, "finished_because": None,
+           "future_also": [], "future_reason": "no layouts", "await_tree": [], "await_tree_reason": None}
+    return dict(row, **given)
+
+
+class Snapshots(unittest.TestCase):
+    def setUp(self):
+        self.good = {"notes": [], "runtimes": [{"owned_tasks": 3, "found_tasks": 3}], "tasks": [
+            task(1, "async", "suspended", "tasks::big"), task(2, "async", "suspended", "tasks::big"),
+            task(3, "async", "never_polled", "tasks::held"),
+            task(4, "async", "finished", "tasks::kept", finished_because="its JoinHandle is kept but ..."),
+            task(5, "worker", "running", "launch"), task(6, "root", "suspended", "main")]}
+        self.named = copy.deepcopy(self.good)
+        self.named["tasks"][2]["status"] = "queued"
+
+    def refused(self, check, document, **wrong):
+        bad = copy.deepcopy(document)
+        for position, keys in wrong.items():
+            bad["tasks"][int(position[1:])].update(keys)
+        with self.assertRaises(snapshot_rows.Wrong):
+            check(TRUTH, bad)
+
+    def test_all_equal(self):
+        check = snapshot_rows.check_all_equal
+        check(TRUTH, self.good)
+        for wrong in ({"status": "queued"}, {"kind": "blocking"}, {"future": "tasks::held"}, {"future": None},
+                      {"kind": "root"}):
+            self.refused(check, self.good, t0=wrong)
+        self.refused(check, self.good, t3={"finished_because": "1 waker or abort handle keeps the cell"})
+
+    def test_a_merged_name_is_right_when_the_other_is_told(self):
+        merged = {"future": "tasks::kept", "future_also": ["tasks::big"]}
+        self.good["tasks"][0].update(merged)
+        snapshot_rows.check_all_equal(TRUTH, self.good)
+        self.refused(snapshot_rows.check_all_equal, self.good, t0={"future_also": ["tasks::held"]})
+
+    def test_owned(self):
+        snapshot_rows.check_owned(TRUTH, self.good)
+        self.good["runtimes"][0]["owned_tasks"] = 4
+        self.refused(snapshot_rows.check_owned, self.good)
+
+    def test_without_layouts(self):
+        check = snapshot_rows.check_nothing_invented
+        self.assertEqual(check(TRUTH, self.named), 4)
+        for wrong in ({"future": "tasks::held"}, {"future_reason": None}, {"await_tree": [{}]},
+                      {"future": "tasks::kept"}):
+            self.refused(check, self.named, t0=wrong)
+        snapshot_rows.check_statuses(TRUTH, self.named)
+        self.refused(snapshot_rows.check_statuses, self.named, t0={"status": "queued"})
+
+    def test_an_unknown_tokio_is_told(self):
+        check = snapshot_rows.judge_unknown
+        check(TRUTH, self.named)
+        self.refused(check, self.named, t0={"status": "running"})
+        del self.named["tasks"][0]
+        self.refused(check, self.named)
+        self.named["notes"] = ["its tokio has another order"]
+        check(TRUTH, self.named)
+
+
+class Reordering(unittest.TestCase):
+    def test_fields_move_with_their_comments(self):
+        source = "struct Header {\n    /// One.\n    pub(super) one: A<B, C>,\n\n    pub(super) two: D,\n}\n"
+        self.assertEqual(reorder_tokio.reorder(source, "Header", ["two"]),
+                         "struct Header {\n\n    pub(super) two: D,\n    /// One.\n    pub(super) one: A<B, C>,\n}\n")
+        with self.assertRaises(ValueError):
+            reorder_tokio.reorder(source, "Header", ["three"])
+
+
 class Table(unittest.TestCase):
     def test_rows_lean_on_rows_and_expect_something(self):
         for name, spec in matrix.ROWS.items():
             self.assertTrue(set(spec["needs"]) <= set(matrix.ROWS), name)
             self.assertIn(spec["detail"], ("full", "names", "none"))
-            self.assertEqual(spec["sizes"] is None, spec["detail"] != "full", name)
+            if spec["crate"] == "subject":
+                self.assertEqual(spec["sizes"] is None, spec["detail"] != "full", name)
 
 
 if __name__ == "__main__":
