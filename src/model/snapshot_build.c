@@ -4,256 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/future_types.h"
 #include "model/leaf_names.h"
 #include "model/root_tasks.h"
-#include "model/state_layout.h"
-
-#define UNKNOWN_BYTES (~(uint64_t)0)
-
-/* What one image's plan gives. */
-struct image_names {
-    const struct plan *plan;
-    struct future_types types;
-    struct future_layout *layouts; /* by row of types; computed when first needed */
-    struct arena arena;
-};
-
-struct build {
-    struct snapshot *snapshot;
-    const struct task_reader *reader;
-    struct image_names *images; /* as reader->plans */
-    struct map strings;         /* hash -> offset + 1 */
-    struct map kinds;           /* hash of cell kind and future type -> id */
-    struct map states;          /* hash of plan, type and variant -> id */
-    uint32_t *runtimes;         /* by position in cells.runtimes: id, 0: has no task */
-};
-
-static snapshot_str intern(struct build *build, const char *text)
-{
-    bool is_new;
-    if (!text || !*text)
-        return (snapshot_str){0};
-    uint32_t *known = map_put(&build->strings, hash_str(text, 0), &is_new);
-    if (is_new)
-        *known = snapshot_add_string(build->snapshot, text).v + 1;
-    return (snapshot_str){*known - 1};
-}
-
-/* --- names ----------------------------------------------------------------------------------- */
-
-static snapshot_str raw_type_name(struct build *build, const struct image_names *image,
-                                  const char *raw, enum name_style style)
-{
-    struct text name;
-    text_init(&name);
-    names_type(&image->types.names, raw, style, &name);
-    snapshot_str str = intern(build, text_str(&name));
-    text_deinit(&name);
-    return str;
-}
-
-static snapshot_str type_name(struct build *build, const struct image_names *image, plan_type_id id,
-                              enum name_style style)
-{
-    const struct future_type *future = future_types_find(&image->types, id);
-    if (!future)
-        return raw_type_name(build, image,
-                             plan_string(image->plan, plan_type(image->plan, id)->name), style);
-    if (style != NAME_FULL)
-        return intern(build, future_type_name(&image->types, future));
-    struct text name;
-    text_init(&name);
-    names_future(&image->types.names, future->future, NAME_FULL, &name);
-    snapshot_str str = intern(build, text_str(&name));
-    text_deinit(&name);
-    return str;
-}
-
-/* --- states ---------------------------------------------------------------------------------- */
-
-static const struct state_layout *layout_of(struct image_names *image,
-                                            const struct future_type *future, uint32_t variant)
-{
-    struct future_layout *layout = &image->layouts[future - image->types.rows];
-    if (!layout->states)
-        future_layout_compute(layout, image->plan, future, &image->arena);
-    return variant && variant <= layout->nr_states ? &layout->states[variant - 1] : NULL;
-}
-
-static void add_slots(struct build *build, struct image_names *image,
-                      const struct state_layout *layout, struct snapshot_state *state)
-{
-    for (uint32_t i = 0; i < layout->nr_slots; i++) {
-        const struct state_slot *slot = &layout->slots[i];
-        struct snapshot_slot row = {
-            .name = intern(build, slot->name),
-            .type =
-                slot->type.v ? type_name(build, image, slot->type, NAME_SHORT) : (snapshot_str){0},
-            .offset_bytes = slot->offset_bytes,
-            .inline_bytes = slot->size_bytes,
-        };
-        uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_SLOTS, &row);
-        state->first_slot = i ? state->first_slot : id;
-    }
-    state->nr_slots = layout->nr_slots;
-}
-
-static void set_place(struct build *build, struct image_names *image,
-                      const struct future_type *future, const struct state_layout *layout,
-                      struct snapshot_state *state)
-{
-    state->state = intern(build, plan_string(image->plan, layout->variant->name));
-    if (state_is_suspended(image->plan, layout)) {
-        state->file = intern(build, state_await_file(image->plan, layout, &state->line));
-        state->macro = intern(build, state_macro(image->plan, layout));
-    } else {
-        state->file = intern(build, future->file);
-        state->line = future->line;
-    }
-}
-
-/* Can nothing be below it in a tree?  Then its own name says what is waited for. */
-static bool is_leaf(const struct process_plan *own, plan_type_id id)
-{
-    const struct plan_type *type = plan_type(own->plan, id);
-    const struct plan_member *members = plan_members(own->plan, type);
-    if (type->kind == PLAN_TYPE_COROUTINE)
-        return false;
-    for (uint32_t m = 0; m < type->nr_members; m++)
-        if (members[m].type.v && own->types[members[m].type.v - 1].leads)
-            return false;
-    const struct plan_variant *variants = plan_variants(own->plan, type);
-    for (uint32_t v = 0; v < type->nr_variants; v++)
-        if (variants[v].payload.v && own->types[variants[v].payload.v - 1].leads)
-            return false;
-    return true;
-}
-
-static uint32_t state_id(struct build *build, const struct task_frame *frame)
-{
-    bool is_new;
-    struct image_names *image = &build->images[frame->plan];
-    uint32_t *known =
-        map_put(&build->states,
-                hash_u64(frame->type.v, (uint64_t)frame->plan << 32 | frame->variant), &is_new);
-    if (!is_new)
-        return *known;
-    const struct plan_type *type = plan_type(image->plan, frame->type);
-    const struct future_type *future = future_types_find(&image->types, frame->type);
-    struct snapshot_state state = {
-        .future = type_name(build, image, frame->type, NAME_PATH),
-        .full = type_name(build, image, frame->type, NAME_FULL),
-        .future_bytes = type->size_bytes,
-    };
-    const char *words = leaf_name(snapshot_string(build->snapshot, state.full));
-    if (words)
-        state.waits_for = intern(build, words);
-    else if (is_leaf(&build->reader->plans[frame->plan], frame->type))
-        state.waits_for = type_name(build, image, frame->type, NAME_SHORT);
-    const struct state_layout *layout = future ? layout_of(image, future, frame->variant) : NULL;
-    if (layout) {
-        set_place(build, image, future, layout, &state);
-        add_slots(build, image, layout, &state);
-    }
-    uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_STATES, &state);
-    *map_put(&build->states, hash_u64(frame->type.v, (uint64_t)frame->plan << 32 | frame->variant),
-             NULL) = id;
-    return id;
-}
-
-/* --- kinds ----------------------------------------------------------------------------------- */
-
-/* A Pin<Box<F>> is named by its F. */
-static plan_type_id behind_boxes(const struct process_plan *own, plan_type_id id)
-{
-    for (int depth = 0; id.v && depth < 8 && own->types[id.v - 1].is_transparent; depth++) {
-        uint64_t at;
-        const struct plan_type *pointer =
-            plan_type(own->plan, process_plan_pointer(own->plan, id, &at));
-        if (!pointer || !pointer->pointee.v || own->types[id.v - 1].kind == WALK_DYN)
-            break;
-        id = pointer->pointee;
-    }
-    return id;
-}
-
-/* The same of a name alone. */
-static void append_behind_boxes(const char *raw, struct text *out)
-{
-    static const char box[] = "core::pin::Pin<alloc::boxed::Box<";
-    static const char allocator[] = ", alloc::alloc::Global";
-    size_t length = strlen(raw);
-    while (str_starts_with(raw, box) && length > sizeof(box) + 1 && raw[length - 1] == '>' &&
-           raw[length - 2] == '>') {
-        raw += sizeof(box) - 1;
-        length -= sizeof(box) - 1 + 2;
-        if (length >= sizeof(allocator) &&
-            memcmp(raw + length - (sizeof(allocator) - 1), allocator, sizeof(allocator) - 1) == 0)
-            length -= sizeof(allocator) - 1;
-    }
-    text_append(out, raw, length);
-}
-
-static const char *unknown_reason(const struct plan *plan, const struct plan_task *task)
-{
-    const char *reason = plan_string(plan, plan->facts->detail_reason);
-    if (*reason)
-        return reason;
-    return task->future.v ? "" : "the compiler merged its functions with those of another task";
-}
-
-static uint32_t kind_id(struct build *build, const struct task_cell *cell, plan_type_id future)
-{
-    static const uint8_t kinds[NR_PLAN_TASK_KINDS] = {[PLAN_TASK_UNKNOWN] = TASK_KIND_UNKNOWN,
-                                                      [PLAN_TASK_ASYNC] = TASK_KIND_ASYNC,
-                                                      [PLAN_TASK_BLOCKING] = TASK_KIND_BLOCKING,
-                                                      [PLAN_TASK_WORKER] = TASK_KIND_WORKER};
-    static const uint8_t schedulers[NR_PLAN_SCHEDULERS] = {
-        [PLAN_SCHEDULER_UNKNOWN] = TASK_SCHEDULER_UNKNOWN,
-        [PLAN_SCHEDULER_MULTI_THREAD] = TASK_SCHEDULER_MULTI_THREAD,
-        [PLAN_SCHEDULER_CURRENT_THREAD] = TASK_SCHEDULER_CURRENT_THREAD,
-        [PLAN_SCHEDULER_LOCAL] = TASK_SCHEDULER_LOCAL,
-        [PLAN_SCHEDULER_BLOCKING] = TASK_SCHEDULER_BLOCKING};
-    const struct task_cells *cells = &build->reader->cells;
-    const struct cell_kind *source = &cells->kinds[cell->kind];
-    struct image_names *image = &build->images[source->plan];
-    const struct plan *plan = image->plan;
-    const struct plan_task *task = &plan->tasks[source->row];
-    if (!future.v)
-        future = behind_boxes(&build->reader->plans[source->plan], source->layout.future);
-    bool is_new;
-    uint64_t key = hash_u64(cell->kind, future.v);
-    uint32_t *known = map_put(&build->kinds, key, &is_new);
-    if (!is_new)
-        return *known;
-    const struct plan_type *type = plan_type(plan, future);
-    const struct plan_type *cell_type = plan_type(plan, task->cell);
-    const char *raw = plan_string(plan, task->future);
-    struct snapshot_kind kind = {
-        .image = source->plan + 1,
-        .kind = kinds[task->kind],
-        .scheduler = schedulers[task->scheduler_kind],
-        .cell_bytes = cell_type ? cell_type->size_bytes : UNKNOWN_BYTES,
-        .future_bytes = type && type->size_bytes ? type->size_bytes : UNKNOWN_BYTES,
-    };
-    if (type) {
-        kind.future = type_name(build, image, future, NAME_PATH);
-        kind.full = type_name(build, image, future, NAME_FULL);
-    } else {
-        struct text inside;
-        text_init(&inside);
-        append_behind_boxes(raw, &inside);
-        kind.future = raw_type_name(build, image, text_str(&inside), NAME_PATH);
-        text_deinit(&inside);
-        kind.full = raw_type_name(build, image, raw, NAME_FULL);
-    }
-    if (!type || !cell_type)
-        kind.reason = intern(build, unknown_reason(plan, task));
-    uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
-    *map_put(&build->kinds, key, NULL) = id;
-    return id;
-}
+#include "model/snapshot_part.h"
 
 /* --- trees ----------------------------------------------------------------------------------- */
 
@@ -295,7 +48,7 @@ static void forest_deinit(struct forest *forest)
 }
 
 /* In depth first order, without recursion; `parents` maps a frame to its place in the task. */
-static void add_tree(struct build *build, const struct forest *forest, uint32_t *places,
+static void add_tree(struct snapshot_building *build, const struct forest *forest, uint32_t *places,
                      struct snapshot_task *task, uint32_t root)
 {
     const struct task_frame *frames = build->reader->futures.frames;
@@ -303,7 +56,7 @@ static void add_tree(struct build *build, const struct forest *forest, uint32_t 
     while (at) {
         const struct task_frame *frame = &frames[at - 1];
         struct snapshot_frame row = {.parent = frame->parent ? places[frame->parent - 1] : 0,
-                                     .state = state_id(build, frame)};
+                                     .state = snapshot_state_id(build, frame)};
         uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_FRAMES, &row);
         task->first_frame = task->nr_frames ? task->first_frame : id;
         places[at - 1] = ++task->nr_frames;
@@ -319,8 +72,8 @@ static void add_tree(struct build *build, const struct forest *forest, uint32_t 
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 
-static enum task_status status_of(const struct build *build, const struct task_cell *cell,
-                                  const struct task_frame *root)
+static enum task_status status_of(const struct snapshot_building *build,
+                                  const struct task_cell *cell, const struct task_frame *root)
 {
     if (cell->state & TOKIO_COMPLETE)
         return TASK_FINISHED;
@@ -338,23 +91,26 @@ static enum task_status status_of(const struct build *build, const struct task_c
     return cell->state & TOKIO_NOTIFIED ? TASK_QUEUED : TASK_SUSPENDED;
 }
 
-static snapshot_str tree_reason(struct build *build, const struct task_cell *cell,
+static snapshot_str tree_reason(struct snapshot_building *build, const struct task_cell *cell,
                                 const struct snapshot_task *task, bool is_partial)
 {
     const struct task_futures *futures = &build->reader->futures;
     const struct cell_kind *kind = &build->reader->cells.kinds[cell->kind];
     const struct plan *plan = build->reader->plans[kind->plan].plan;
     if (task->status == TASK_RUNNING)
-        return intern(build, "it is being polled: its future changes while it is looked at");
+        return snapshot_intern(build,
+                               "it is being polled: its future changes while it is looked at");
     if (task->status == TASK_FINISHED)
         return (snapshot_str){0};
     if (futures->is_cut)
-        return intern(build, "the tree was cut: reading it would have held the program too long");
+        return snapshot_intern(build,
+                               "the tree was cut: reading it would have held the program too long");
     if (!kind->layout.stage_type.v)
-        return intern(build, unknown_reason(plan, &plan->tasks[kind->row]));
+        return snapshot_intern(build, snapshot_unknown_reason(plan, &plan->tasks[kind->row]));
     if (is_partial)
-        return intern(build, "a part of the tree could not be read: a type is unknown, or its "
-                             "memory was changing");
+        return snapshot_intern(build,
+                               "a part of the tree could not be read: a type is unknown, or its "
+                               "memory was changing");
     return (snapshot_str){0};
 }
 
@@ -366,7 +122,7 @@ static int task_order(const void *a, const void *b)
     return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
 }
 
-static void add_task(struct build *build, const struct forest *forest, uint32_t *places,
+static void add_task(struct snapshot_building *build, const struct forest *forest, uint32_t *places,
                      const struct task_cell *cell)
 {
     const struct task_cells *cells = &build->reader->cells;
@@ -381,7 +137,7 @@ static void add_task(struct build *build, const struct forest *forest, uint32_t 
         .status = status_of(build, cell, root),
         .nr_refs = (uint32_t)(cell->state >> TOKIO_REF_SHIFT),
     };
-    task.kind = kind_id(build, cell, is_named ? root->type : (plan_type_id){0});
+    task.kind = snapshot_kind_id(build, cell, is_named ? root->type : (plan_type_id){0});
     if (task.status == TASK_FINISHED)
         task.finished_because =
             cell->state & TOKIO_JOIN_INTEREST ? FINISHED_UNREAD : FINISHED_PINNED;
@@ -390,7 +146,7 @@ static void add_task(struct build *build, const struct forest *forest, uint32_t 
     snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
 }
 
-static void add_tasks(struct build *build)
+static void add_tasks(struct snapshot_building *build)
 {
     const struct task_cells *cells = &build->reader->cells;
     const struct task_futures *futures = &build->reader->futures;
@@ -412,18 +168,18 @@ static void add_tasks(struct build *build)
 
 /* --- root tasks ------------------------------------------------------------------------------ */
 
-static void name_root(struct build *build, const struct root_task *root, snapshot_str *path,
-                      snapshot_str *full)
+static void name_root(struct snapshot_building *build, const struct root_task *root,
+                      snapshot_str *path, snapshot_str *full)
 {
     const struct image_names *image = &build->images[root->plan];
     const bool is_known = root->type.v != 0;
-    *path = is_known ? type_name(build, image, root->type, NAME_PATH)
-                     : raw_type_name(build, image, root->name, NAME_PATH);
-    *full = is_known ? type_name(build, image, root->type, NAME_FULL)
-                     : raw_type_name(build, image, root->name, NAME_FULL);
+    *path = is_known ? snapshot_type_name(build, image, root->type, NAME_PATH)
+                     : snapshot_raw_name(build, image, root->name, NAME_PATH);
+    *full = is_known ? snapshot_type_name(build, image, root->type, NAME_FULL)
+                     : snapshot_raw_name(build, image, root->name, NAME_FULL);
 }
 
-static uint32_t root_kind_id(struct build *build, const struct root_task *root,
+static uint32_t root_kind_id(struct snapshot_building *build, const struct root_task *root,
                              uint64_t future_bytes)
 {
     bool is_new;
@@ -440,13 +196,13 @@ static uint32_t root_kind_id(struct build *build, const struct root_task *root,
     };
     name_root(build, root, &kind.future, &kind.full);
     if (!root->type.v)
-        kind.reason =
-            intern(build, "its type is not among those that were read, or several have its name");
+        kind.reason = snapshot_intern(
+            build, "its type is not among those that were read, or several have its name");
     return *known = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
 }
 
 /* Its future without a state: where it is written. */
-static uint32_t root_state_id(struct build *build, const struct root_task *root,
+static uint32_t root_state_id(struct snapshot_building *build, const struct root_task *root,
                               uint64_t future_bytes)
 {
     bool is_new;
@@ -460,15 +216,15 @@ static uint32_t root_state_id(struct build *build, const struct root_task *root,
     const char *words = leaf_name(root->name);
     struct snapshot_state state = {.future_bytes = future_bytes};
     name_root(build, root, &state.future, &state.full);
-    state.waits_for = words ? intern(build, words) : (snapshot_str){0};
+    state.waits_for = words ? snapshot_intern(build, words) : (snapshot_str){0};
     if (future) {
-        state.file = intern(build, future->file);
+        state.file = snapshot_intern(build, future->file);
         state.line = future->line;
     }
     return *known = snapshot_add(build->snapshot, SNAPSHOT_STATES, &state);
 }
 
-static void add_root(struct build *build, const struct root_task *root)
+static void add_root(struct snapshot_building *build, const struct root_task *root)
 {
     const struct plan_type *type = plan_type(build->images[root->plan].plan, root->type);
     const uint64_t bytes = type ? type->size_bytes : UNKNOWN_BYTES;
@@ -479,21 +235,21 @@ static void add_root(struct build *build, const struct root_task *root)
         .nr_frames = 1,
     };
     task.first_frame = snapshot_add(build->snapshot, SNAPSHOT_FRAMES, &frame);
-    task.reason = intern(build, root->is_polled
-                                    ? "it is being polled: its future changes while it is looked at"
-                                    : "its state is on the stack of the thread that drives it, at "
-                                      "a place that debug info does not tell");
+    task.reason = snapshot_intern(
+        build, root->is_polled ? "it is being polled: its future changes while it is looked at"
+                               : "its state is on the stack of the thread that drives it, at "
+                                 "a place that debug info does not tell");
     snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
 }
 
-static void add_roots(struct build *build)
+static void add_roots(struct snapshot_building *build)
 {
     struct root_tasks roots;
     root_tasks_find(&roots, build->reader);
     for (size_t i = 0; i < roots.nr; i++)
         add_root(build, &roots.rows[i]);
     for (size_t i = 0; i < roots.nr_notes; i++) {
-        struct snapshot_note note = {intern(build, roots.notes[i])};
+        struct snapshot_note note = {snapshot_intern(build, roots.notes[i])};
         snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
     }
     root_tasks_deinit(&roots);
@@ -501,7 +257,7 @@ static void add_roots(struct build *build)
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
-static void add_runtimes(struct build *build)
+static void add_runtimes(struct snapshot_building *build)
 {
     static const char *const names[NR_PLAN_SCHEDULERS] = {
         [PLAN_SCHEDULER_UNKNOWN] = "tokio",
@@ -525,8 +281,8 @@ static void add_runtimes(struct build *build)
         const struct task_runtime *runtime = &cells->runtimes[i];
         struct snapshot_runtime row = {
             .addr = runtime->addr,
-            .name = intern(build, names[runtime->scheduler]),
-            .owned_reason = intern(build, runtime->owned_reason),
+            .name = snapshot_intern(build, names[runtime->scheduler]),
+            .owned_reason = snapshot_intern(build, runtime->owned_reason),
             .owned_tasks = runtime->owned,
             .found_tasks = found[i],
         };
@@ -537,17 +293,17 @@ static void add_runtimes(struct build *build)
     free(has_tasks);
 }
 
-static void add_images(struct build *build)
+static void add_images(struct snapshot_building *build)
 {
     struct snapshot_facts *facts = snapshot_facts(build->snapshot);
     for (size_t i = 0; i < build->reader->nr_plans; i++) {
         const struct process_plan *own = &build->reader->plans[i];
         const struct plan_facts *plan = own->plan->facts;
         struct snapshot_image row = {
-            .path = intern(build, own->image.name),
-            .build_id = intern(build, plan_string(own->plan, plan->build_id)),
+            .path = snapshot_intern(build, own->image.name),
+            .build_id = snapshot_intern(build, plan_string(own->plan, plan->build_id)),
             .detail = plan->detail,
-            .detail_reason = intern(build, plan_string(own->plan, plan->detail_reason)),
+            .detail_reason = snapshot_intern(build, plan_string(own->plan, plan->detail_reason)),
         };
         snapshot_add(build->snapshot, SNAPSHOT_IMAGES, &row);
         if (i == 0 || row.detail > facts->detail) {
@@ -556,16 +312,16 @@ static void add_images(struct build *build)
         }
         for (uint32_t n = 0; n < own->plan->nr_notes; n++) {
             struct snapshot_note note = {
-                intern(build, plan_string(own->plan, own->plan->notes[n].text))};
+                snapshot_intern(build, plan_string(own->plan, own->plan->notes[n].text))};
             snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
         }
     }
 }
 
-static void add_facts(struct build *build, const char *program)
+static void add_facts(struct snapshot_building *build, const char *program)
 {
     const struct task_reader *reader = build->reader;
-    snapshot_str path = intern(build, program);
+    snapshot_str path = snapshot_intern(build, program);
     struct snapshot_facts *facts = snapshot_facts(build->snapshot);
     facts->pid = (uint32_t)reader->target->pid;
     facts->is_core = reader->target->is_core;
@@ -582,7 +338,7 @@ static bool has_owner(const struct task_cells *cells, const struct task_cell *ce
 }
 
 /* Words that are vtables of spawned tasks, and no such task around any of them. */
-static void note_unknown_order(struct build *build, uint32_t plan)
+static void note_unknown_order(struct snapshot_building *build, uint32_t plan)
 {
     const struct task_cells *cells = &build->reader->cells;
     const struct process_plan *own = &build->reader->plans[plan];
@@ -608,18 +364,18 @@ static void note_unknown_order(struct build *build, uint32_t plan)
                 "%s: %zu words point to vtables of tasks, none of them in a cell as tokio 1.23 and "
                 "later lay it out: its tasks have ended, or its tokio has another order; %s",
                 own->image.name, nr_words, plan_string(own->plan, own->plan->facts->detail_reason));
-    struct snapshot_note note = {intern(build, text_str(&text))};
+    struct snapshot_note note = {snapshot_intern(build, text_str(&text))};
     snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
     text_deinit(&text);
 }
 
-static void add_notes(struct build *build)
+static void add_notes(struct snapshot_building *build)
 {
     for (uint32_t i = 0; i < build->reader->nr_plans; i++)
         note_unknown_order(build, i);
     if (!build->reader->target->is_truncated)
         return;
-    struct snapshot_note note = {intern(
+    struct snapshot_note note = {snapshot_intern(
         build,
         "the core file is truncated: tasks may be missing; copy it again, or raise ulimit -c")};
     snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
@@ -628,7 +384,7 @@ static void add_notes(struct build *build)
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
                     const char *program)
 {
-    struct build build = {.snapshot = snapshot, .reader = reader};
+    struct snapshot_building build = {.snapshot = snapshot, .reader = reader};
     build.images = memory_alloc((reader->nr_plans + 1) * sizeof(*build.images));
     map_init(&build.strings);
     map_init(&build.kinds);

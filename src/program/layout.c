@@ -314,8 +314,7 @@ static plan_str pointer_name(struct layout *layout, const struct dwarf_die *die)
         return qualified_name(layout, die);
     struct text name;
     text_init(&name);
-    text_printf(&name, "*%s",
-                plan_builder_text(layout->builder, qualified_name(layout, &pointee)));
+    text_printf(&name, "*%s", plan_builder_text(layout->builder, qualified_name(layout, &pointee)));
     plan_str str = plan_builder_string(layout->builder, text_str(&name));
     text_deinit(&name);
     return str;

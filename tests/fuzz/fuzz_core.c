@@ -15,8 +15,9 @@ static void read_all(const struct target *target)
     reading_init(&reading, target, 1 << 16);
     for (size_t i = 0; i < target->nr_mappings; i++) {
         const struct mapping *mapping = &target->mappings[i];
-        struct read_request requests[] = {
-            {mapping->start, 64, NULL}, {mapping->start + 32, 512, NULL}, {mapping->end - 8, 16, NULL}};
+        struct read_request requests[] = {{mapping->start, 64, NULL},
+                                          {mapping->start + 32, 512, NULL},
+                                          {mapping->end - 8, 16, NULL}};
         reading_fetch(&reading, requests, 3);
         uint64_t block = mapping->start + 32;
         enum chunk_answer answer;

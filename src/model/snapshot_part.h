@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Inside snapshot_build: what its files share.  snapshot_types.c makes the rows of states, slots
+ * and kinds, snapshot_build.c those of tasks and their trees.
+ */
+#pragma once
+
+#include "model/future_types.h"
+#include "model/snapshot_build.h"
+#include "model/state_layout.h"
+
+#define UNKNOWN_BYTES (~(uint64_t)0)
+
+/* What one image's plan gives. */
+struct image_names {
+    const struct plan *plan;
+    struct future_types types;
+    struct future_layout *layouts; /* by row of types; computed when first needed */
+    struct arena arena;
+};
+
+struct snapshot_building {
+    struct snapshot *snapshot;
+    const struct task_reader *reader;
+    struct image_names *images; /* as reader->plans */
+    struct map strings;         /* hash -> offset + 1 */
+    struct map kinds;           /* hash of cell kind and future type -> id */
+    struct map states;          /* hash of plan, type and variant -> id */
+    uint32_t *runtimes;         /* by position in cells.runtimes: id, 0: has no task */
+};
+
+/* Equal strings once; "" for NULL. */
+snapshot_str snapshot_intern(struct snapshot_building *build, const char *text);
+/* A name as DWARF or a symbol has it, as the source writes it. */
+snapshot_str snapshot_raw_name(struct snapshot_building *build, const struct image_names *image,
+                               const char *raw, enum name_style style);
+snapshot_str snapshot_type_name(struct snapshot_building *build, const struct image_names *image,
+                                plan_type_id id, enum name_style style);
+/* The row of a frame's future in its state. */
+uint32_t snapshot_state_id(struct snapshot_building *build, const struct task_frame *frame);
+/* The row of a cell's kind; `future` is what it runs, id 0: what its type says. */
+uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cell *cell,
+                          plan_type_id future);
+/* Why a task has no name or layout, and what to do. */
+const char *snapshot_unknown_reason(const struct plan *plan, const struct plan_task *task);
