@@ -25,7 +25,7 @@ class Shows(unittest.TestCase):
         done = report(SAMPLE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("/srv/bin/demo (pid 4242): 9 tasks: ", done.stdout)
-        self.assertRegex(done.stdout, r"(?m)^ +2 +2,048  suspended +demo::handler +src/frame\.rs:12 +socket read$")
+        self.assertRegex(done.stdout, r"(?m)^ +2 +2,048 +960 +demo::handler +src/frame\.rs:12 +socket read$")
         self.assertNotIn("\x1b", done.stdout)
 
     def test_selections(self):
