@@ -15,6 +15,8 @@ bool symbols_check(const struct plan *program, const char *program_path, const s
 
 /*
  * Makes the rebuild's rows those of the program: its build id and path, and the addresses of its
- * task vtables, where exactly one is of a shape.  Addresses that the rebuild alone has become 0.
+ * task vtables, where exactly one is of a shape, or of a shape and a name; of its poll functions,
+ * where exactly one has the name.  Addresses that the rebuild alone has become 0; vtables that the
+ * program alone has stay as the program's own plan knows them.
  */
 void symbols_adopt(struct plan_builder *rebuild, const struct plan *program, const char *path);
