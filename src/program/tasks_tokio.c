@@ -16,6 +16,7 @@ enum {
     NR_FUNCTIONS = 7,
     NR_WORDS = 10,
     SLOT_POLL = 0,
+    SLOT_SCHEDULE = 1,
     MIN_CORE_OFFSET = 24, /* behind the header */
     MAX_CORE_OFFSET = 512,
     MAX_ID_DISTANCE = 256,
@@ -284,8 +285,39 @@ static uint32_t poll_bytes(const struct elf_file *program, const struct elf_file
     return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
 }
 
-/* What tells task types of one size apart in two builds: how long their functions are. */
-static uint32_t code_shape(const struct elf_file *symbols, const struct task_vtable *vtable)
+/* The lengths of what the function at `addr` calls, and of what that calls; as names_from_calls. */
+static uint64_t called_shape(const struct elf_file *program, const struct elf_file *symbols,
+                             uint64_t addr, int depth, uint64_t hash)
+{
+    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
+    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
+    uint64_t left;
+    const uint8_t *code = code_at(program, addr, &left);
+    if (!self || !code || program->machine != EM_X86_64)
+        return hash;
+    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
+    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
+        if (code[i] != CALL && code[i] != JUMP)
+            continue;
+        int32_t distance;
+        memcpy(&distance, code + i + 1, 4);
+        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
+        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
+        if (!symbol || symbol->addr != target || symbol == self)
+            continue;
+        hash = hash_u64(symbol->size_bytes, hash);
+        if (depth > 0)
+            hash = called_shape(program, symbols, target, depth - 1, hash);
+    }
+    return hash;
+}
+
+/*
+ * What tells task types of one size apart in two builds: how long their functions are, and those
+ * that the poll function calls.
+ */
+static uint32_t code_shape(const struct elf_file *program, const struct elf_file *symbols,
+                           const struct task_vtable *vtable)
 {
     uint64_t lengths[NR_FUNCTIONS];
     for (int i = 0; i < NR_FUNCTIONS; i++) {
@@ -294,7 +326,8 @@ static uint32_t code_shape(const struct elf_file *symbols, const struct task_vta
             return 0;
         lengths[i] = symbol->size_bytes;
     }
-    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), 0);
+    uint64_t called = called_shape(program, symbols, vtable->poll_addr, 2, 0);
+    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), called);
     return hash ? hash : 1;
 }
 
@@ -424,6 +457,42 @@ static void clear_doubtful_names(struct plan_builder *builder)
     map_deinit(&owners);
 }
 
+/*
+ * `schedule` is the one function of a vtable that is the same for all tasks of one S.  So it names
+ * the S of tasks whose own functions have no name.  Rows are those of `vtables`, in their order.
+ */
+static void name_schedulers(struct plan_builder *builder, const struct task_vtable *vtables,
+                            uint32_t nr)
+{
+    struct map by_function; /* -> row of a task with this S; 0: it has several */
+    map_init(&by_function);
+    for (uint32_t i = 1; i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (!task->scheduler_kind)
+            continue;
+        bool is_new;
+        uint32_t *known = map_put(&by_function, vtables[i - 1].slots[SLOT_SCHEDULE], &is_new);
+        const struct plan_task *other =
+            is_new || !*known ? NULL : plan_builder_row(builder, PLAN_TASKS, *known);
+        if (is_new)
+            *known = i;
+        else if (other && other->scheduler_kind != task->scheduler_kind)
+            *known = 0;
+    }
+    for (uint32_t i = 1; i <= nr; i++) {
+        struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        const uint32_t *known = map_find(&by_function, vtables[i - 1].slots[SLOT_SCHEDULE]);
+        if (task->scheduler_kind || !known || !*known)
+            continue;
+        const struct plan_task *other = plan_builder_row(builder, PLAN_TASKS, *known);
+        task->scheduler = other->scheduler;
+        task->scheduler_kind = other->scheduler_kind;
+        if (task->kind == PLAN_TASK_UNKNOWN && task->scheduler_kind != PLAN_SCHEDULER_BLOCKING)
+            task->kind = PLAN_TASK_ASYNC;
+    }
+    map_deinit(&by_function);
+}
+
 /* Task types that only drop glue names: their vtables could not be told apart. */
 static void add_symbol_tasks(struct naming *naming)
 {
@@ -490,12 +559,13 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
             .scheduler_offset = vtables[i].scheduler_offset,
             .id_offset = vtables[i].id_offset,
             .poll_bytes = poll_bytes(program, symbols, vtables[i].poll_addr),
-            .code_shape = code_shape(symbols, &vtables[i]),
+            .code_shape = code_shape(program, symbols, &vtables[i]),
         };
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);
     }
     clear_doubtful_names(layout->builder);
+    name_schedulers(layout->builder, vtables, nr);
     if (!layout->index->task_polls.nr)
         add_symbol_tasks(&naming);
     map_deinit(&naming.polls);
