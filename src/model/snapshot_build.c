@@ -199,7 +199,9 @@ static const char *unknown_reason(const struct plan *plan, const struct plan_tas
     const char *reason = plan_string(plan, plan->facts->detail_reason);
     if (*reason)
         return reason;
-    return task->future.v ? "" : "the compiler merged its functions with those of another task";
+    if (!task->future.v)
+        return "the compiler merged its functions with those of another task";
+    return task->cell.v ? "" : "the debug info has no layout of it, or several that may be its own";
 }
 
 static uint32_t kind_id(struct build *build, const struct task_cell *cell, plan_type_id future)
