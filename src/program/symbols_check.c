@@ -33,10 +33,16 @@ static int shape_order(const void *a, const void *b)
     return 0;
 }
 
+/* Of a vtable with several names only the first counts. */
+static bool has_vtable(const struct plan_task *task)
+{
+    return task->vtable_addr && !task->is_other_name;
+}
+
 static bool has_code(const struct plan *plan)
 {
     for (uint32_t i = 0; i < plan->nr_tasks; i++)
-        if (plan->tasks[i].vtable_addr && !plan->tasks[i].poll_bytes)
+        if (has_vtable(&plan->tasks[i]) && !plan->tasks[i].poll_bytes)
             return false;
     return true;
 }
@@ -47,7 +53,7 @@ static struct task_shapes shapes_of(const struct plan *plan, bool with_code)
     struct task_shapes shapes = {.rows = memory_alloc(plan->nr_tasks * sizeof(*shapes.rows))};
     for (uint32_t i = 0; i < plan->nr_tasks; i++) {
         const struct plan_task *task = &plan->tasks[i];
-        if (task->vtable_addr)
+        if (has_vtable(task))
             shapes.rows[shapes.nr++] =
                 (struct task_shape){task->trailer_offset, task->scheduler_offset, task->id_offset,
                                     with_code ? task->poll_bytes : 0};
@@ -171,7 +177,7 @@ static bool same_name(const char *a, const char *b)
 static bool fits(const struct adoption *adoption, uint32_t own, uint32_t other, bool by_name)
 {
     const struct plan_task *a = &adoption->rows[own], *b = &adoption->program->tasks[other];
-    if (!a->vtable_addr || !b->vtable_addr || adoption->found[own] || adoption->taken[other])
+    if (!has_vtable(a) || !has_vtable(b) || adoption->found[own] || adoption->taken[other])
         return false;
     if (a->scheduler_kind && b->scheduler_kind && a->scheduler_kind != b->scheduler_kind)
         return false;
@@ -216,7 +222,7 @@ static unsigned keep_others(const struct adoption *adoption, struct plan_builder
     unsigned nr = 0;
     for (uint32_t p = 0; p < adoption->program->nr_tasks; p++) {
         struct plan_task task = adoption->program->tasks[p];
-        if (!task.vtable_addr || adoption->taken[p])
+        if (!has_vtable(&task) || adoption->taken[p])
             continue;
         const struct plan *program = adoption->program;
         task.future = plan_builder_string(rebuild, plan_string(program, task.future));
@@ -245,6 +251,10 @@ static void adopt_tasks(struct plan_builder *rebuild, const struct plan *program
     };
     while (find_pairs(&adoption, false) || find_pairs(&adoption, true))
         continue;
+    for (uint32_t i = 0; i < nr; i++)
+        for (uint32_t first = 0; rows[i].is_other_name && first < nr; first++)
+            if (!rows[first].is_other_name && rows[first].vtable_addr == rows[i].vtable_addr)
+                adoption.found[i] = adoption.found[first];
     for (uint32_t i = 0; i < nr; i++) {
         struct plan_task *task = plan_builder_row(rebuild, PLAN_TASKS, i + 1);
         const struct plan_task *found =

@@ -493,6 +493,119 @@ static void name_schedulers(struct plan_builder *builder, const struct task_vtab
     map_deinit(&by_function);
 }
 
+/* --- merged tasks ---------------------------------------------------------------------------- */
+
+/* Behind the bracket that closes the one at `open`. */
+static const char *behind_arguments(const char *open)
+{
+    int depth = 0;
+    const char *p = open;
+    for (; *p; p++) {
+        depth += *p == '<';
+        depth -= *p == '>' && p[-1] != '-'; /* not the arrow of a fn type */
+        if (!depth)
+            return p + 1;
+    }
+    return p;
+}
+
+/* The name without generic arguments that have no code of their own: a closure has. */
+static void append_without_arguments(const char *name, struct text *out)
+{
+    while (*name) {
+        const char *end = *name == '<' ? behind_arguments(name) : name + 1;
+        bool has_code = memchr(name, '{', (size_t)(end - name)) != NULL;
+        if (*name != '<' || has_code)
+            text_append(out, name, (size_t)(end - name));
+        name = end;
+    }
+}
+
+static bool differ_in_arguments(const char *a, const char *b)
+{
+    struct text x, y;
+    text_init(&x);
+    text_init(&y);
+    append_without_arguments(a, &x);
+    append_without_arguments(b, &y);
+    bool same = strcmp(a, b) != 0 && strcmp(text_str(&x), text_str(&y)) == 0;
+    text_deinit(&x);
+    text_deinit(&y);
+    return same;
+}
+
+static void add_other_name(struct naming *naming, uint32_t row, const char *future)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct plan_task task = *(const struct plan_task *)plan_builder_row(builder, PLAN_TASKS, row);
+    task.future = plan_builder_string(builder, future);
+    task.future_id = (plan_future_id){0};
+    task.is_other_name = 1;
+    plan_builder_add(builder, PLAN_TASKS, &task);
+}
+
+/*
+ * Names that have a cell and no poll function of their own: it was merged with that of a task of
+ * the same S and the same size, whose T is the same but for generic arguments.
+ */
+static void add_merged_name(struct naming *naming, uint32_t nr, const char *arguments)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct text future, scheduler;
+    text_init(&future);
+    text_init(&scheduler);
+    bool ok = split_arguments(arguments, &future, &scheduler);
+    for (uint32_t i = 1; ok && i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (task->name_source == PLAN_NAME_DWARF &&
+            strcmp(plan_builder_text(builder, task->scheduler), text_str(&scheduler)) == 0 &&
+            differ_in_arguments(plan_builder_text(builder, task->future), text_str(&future)) &&
+            find_cell(naming, arguments, task).v)
+            add_other_name(naming, i, text_str(&future));
+    }
+    text_deinit(&future);
+    text_deinit(&scheduler);
+}
+
+/* Another poll function at the address of the one that named a task: the linker folded them. */
+static void add_folded_name(struct naming *naming, uint32_t nr, const struct index_item *poll)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct text future, scheduler;
+    text_init(&future);
+    text_init(&scheduler);
+    bool ok = split_arguments(poll->name + strlen("poll<"), &future, &scheduler);
+    for (uint32_t i = 1; ok && i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (task->poll_addr == poll->addr &&
+            strcmp(plan_builder_text(builder, task->future), text_str(&future)) != 0)
+            add_other_name(naming, i, text_str(&future));
+    }
+    text_deinit(&future);
+    text_deinit(&scheduler);
+}
+
+/* `nr` rows are there, one for each vtable. */
+static void add_other_names(struct naming *naming, uint32_t nr)
+{
+    const struct program_index *index = naming->layout->index;
+    struct map polls; /* hash of "T, S" of those that have a function of their own */
+    map_init(&polls);
+    for (uint32_t i = 0; i < index->task_polls.nr; i++) {
+        const struct index_item *poll = &index->task_polls.rows[i];
+        map_put(&polls, hash_str(poll->name + strlen("poll<"), 0), NULL);
+        if (*map_find(&naming->polls, poll->addr) != i + 1)
+            add_folded_name(naming, nr, poll);
+    }
+    for (uint32_t i = 0; index->task_polls.nr && i < index->task_cells.nr; i++) {
+        const char *arguments = index->task_cells.rows[i].name + strlen("Cell<");
+        uint64_t key = hash_str(arguments, 0);
+        if (*map_find(&naming->cells, key) == i + 1 && !map_find(&polls, key))
+            add_merged_name(naming, nr, arguments);
+    }
+    map_deinit(&polls);
+}
+
 /* Task types that only drop glue names: their vtables could not be told apart. */
 static void add_symbol_tasks(struct naming *naming)
 {
@@ -566,6 +679,7 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
     }
     clear_doubtful_names(layout->builder);
     name_schedulers(layout->builder, vtables, nr);
+    add_other_names(&naming, nr);
     if (!layout->index->task_polls.nr)
         add_symbol_tasks(&naming);
     map_deinit(&naming.polls);
