@@ -204,6 +204,27 @@ static const char *unknown_reason(const struct plan *plan, const struct plan_tas
     return task->cell.v ? "" : "the debug info has no layout of it, or several that may be its own";
 }
 
+/* The other names of a vtable, which the compiler merged with this one. */
+static void add_also(struct build *build, const struct image_names *image, uint32_t row,
+                     struct snapshot_kind *kind)
+{
+    const struct plan *plan = image->plan;
+    struct text inside;
+    text_init(&inside);
+    for (uint32_t i = 0; i < plan->nr_tasks; i++) {
+        const struct plan_task *task = &plan->tasks[i];
+        if (!task->is_other_name || task->vtable_addr != plan->tasks[row].vtable_addr)
+            continue;
+        text_clear(&inside);
+        append_behind_boxes(plan_string(plan, task->future), &inside);
+        struct snapshot_also also = {.future =
+                                         raw_type_name(build, image, text_str(&inside), NAME_PATH)};
+        uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_ALSO, &also);
+        kind->first_also = kind->nr_also++ ? kind->first_also : id;
+    }
+    text_deinit(&inside);
+}
+
 static uint32_t kind_id(struct build *build, const struct task_cell *cell, plan_type_id future)
 {
     static const uint8_t kinds[NR_PLAN_TASK_KINDS] = {[PLAN_TASK_UNKNOWN] = TASK_KIND_UNKNOWN,
@@ -251,6 +272,7 @@ static uint32_t kind_id(struct build *build, const struct task_cell *cell, plan_
     }
     if (!type || !cell_type)
         kind.reason = intern(build, unknown_reason(plan, task));
+    add_also(build, image, source->row, &kind);
     uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
     *map_put(&build->kinds, key, NULL) = id;
     return id;
