@@ -175,7 +175,30 @@ const char *snapshot_unknown_reason(const struct plan *plan, const struct plan_t
     const char *reason = plan_string(plan, plan->facts->detail_reason);
     if (*reason)
         return reason;
-    return task->future.v ? "" : "the compiler merged its functions with those of another task";
+    if (!task->future.v)
+        return "the compiler merged its functions with those of another task";
+    return task->cell.v ? "" : "the debug info has no layout of it, or several that may be its own";
+}
+
+/* The other names of a vtable, which the compiler merged with this one. */
+static void add_also(struct snapshot_building *build, const struct image_names *image, uint32_t row,
+                     struct snapshot_kind *kind)
+{
+    const struct plan *plan = image->plan;
+    struct text inside;
+    text_init(&inside);
+    for (uint32_t i = 0; i < plan->nr_tasks; i++) {
+        const struct plan_task *task = &plan->tasks[i];
+        if (!task->is_other_name || task->vtable_addr != plan->tasks[row].vtable_addr)
+            continue;
+        text_clear(&inside);
+        append_behind_boxes(plan_string(plan, task->future), &inside);
+        struct snapshot_also also = {
+            .future = snapshot_raw_name(build, image, text_str(&inside), NAME_PATH)};
+        uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_ALSO, &also);
+        kind->first_also = kind->nr_also++ ? kind->first_also : id;
+    }
+    text_deinit(&inside);
 }
 
 uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cell *cell,
@@ -226,6 +249,7 @@ uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cel
     }
     if (!type || !cell_type)
         kind.reason = snapshot_intern(build, snapshot_unknown_reason(plan, task));
+    add_also(build, image, source->row, &kind);
     uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
     *map_put(&build->kinds, key, NULL) = id;
     return id;

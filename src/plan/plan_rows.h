@@ -9,7 +9,7 @@
 
 #define PLAN_MAGIC "asyncmpl"
 /* Raise with every change of a row or of what a row means. */
-enum { PLAN_VERSION = 2 };
+enum { PLAN_VERSION = 3 };
 
 typedef struct {
     uint32_t v; /* offset in the string section; 0 is "" */
@@ -147,7 +147,10 @@ enum plan_name_source {
     NR_PLAN_NAME_SOURCES,
 };
 
-/* How a task's memory is laid out and which future it runs: one task vtable. */
+/*
+ * How a task's memory is laid out and which future it runs: one task vtable.  Where the compiler or
+ * the linker merged functions of equal code, further rows have the same vtable: its other names.
+ */
 struct plan_task {
     uint64_t vtable_addr;
     uint64_t poll_addr;
@@ -160,7 +163,7 @@ struct plan_task {
     uint32_t poll_bytes;    /* length of the poll function's code; 0: unknown (stripped) */
     uint8_t kind;           /* enum plan_task_kind */
     uint8_t scheduler_kind; /* enum plan_scheduler */
-    uint16_t reserved;
+    uint16_t is_other_name; /* of the row before it that has this vtable */
     uint32_t code_shape; /* hash of the lengths of all its functions; 0: unknown */
     uint32_t reserved_2;
 };

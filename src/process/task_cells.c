@@ -131,7 +131,7 @@ void task_cells_init(struct task_cells *cells, const struct target *target,
     for (uint32_t p = 0; p < nr_plans; p++) {
         const struct plan *plan = plans[p].plan;
         for (uint32_t i = 0; i < plan->nr_tasks; i++) {
-            if (!plan->tasks[i].vtable_addr)
+            if (!plan->tasks[i].vtable_addr || plan->tasks[i].is_other_name)
                 continue;
             cells->kinds =
                 array_reserve(cells->kinds, &capacity, cells->nr_kinds + 1, sizeof(*cells->kinds));

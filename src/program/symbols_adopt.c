@@ -26,6 +26,66 @@ static uint32_t number_of(struct map *types, uint64_t key)
     return *number;
 }
 
+/* --- task rows ------------------------------------------------------------------------------- */
+
+/* Of a vtable with several names only the first is looked for. */
+static bool has_vtable(const struct plan_task *task)
+{
+    return task->vtable_addr && !task->is_other_name;
+}
+
+/* found[i]: the program's row of the rebuild's row i, position + 1; 0: none. */
+static void take_addresses(struct adoption *adoption, const uint32_t *found)
+{
+    const struct plan *program = adoption->program;
+    struct plan_task *rows = (struct plan_task *)adoption->rebuild->tables[PLAN_TASKS].rows;
+    const size_t nr = adoption->rebuild->tables[PLAN_TASKS].nr;
+    struct map matches; /* the rebuild's vtable -> found */
+    map_init(&matches);
+    for (size_t i = 0; i < nr; i++)
+        if (has_vtable(&rows[i])) {
+            *map_put(&matches, rows[i].vtable_addr, NULL) = found[i];
+            adoption->nr_unknown_tasks += !found[i];
+        }
+    for (size_t i = 0; i < nr; i++) {
+        const uint32_t *match =
+            rows[i].vtable_addr ? map_find(&matches, rows[i].vtable_addr) : NULL;
+        const struct plan_task *own = match && *match ? &program->tasks[*match - 1] : NULL;
+        rows[i].vtable_addr = own ? own->vtable_addr : 0;
+        rows[i].poll_addr = own ? own->poll_addr : 0;
+    }
+    map_deinit(&matches);
+}
+
+/* Tasks of the program's other vtables are still found: with what its own plan says of them. */
+static void keep_others(struct adoption *adoption, const uint32_t *found, size_t nr)
+{
+    const struct plan *program = adoption->program;
+    bool *taken = memory_alloc(program->nr_tasks + 1);
+    for (size_t i = 0; i < nr; i++)
+        if (found[i])
+            taken[found[i] - 1] = true;
+    for (uint32_t p = 0; p < program->nr_tasks; p++) {
+        struct plan_task task = program->tasks[p];
+        if (!has_vtable(&task) || taken[p])
+            continue;
+        task.future = plan_builder_string(adoption->rebuild, plan_string(program, task.future));
+        task.scheduler =
+            plan_builder_string(adoption->rebuild, plan_string(program, task.scheduler));
+        task.cell = (plan_type_id){0};
+        task.future_id = (plan_future_id){0};
+        plan_builder_add(adoption->rebuild, PLAN_TASKS, &task);
+    }
+    free(taken);
+}
+
+static void adopt_task_rows(struct adoption *adoption, const uint32_t *found)
+{
+    const size_t nr = adoption->rebuild->tables[PLAN_TASKS].nr;
+    take_addresses(adoption, found);
+    keep_others(adoption, found, nr);
+}
+
 /* --- task vtables by code -------------------------------------------------------------------- */
 
 /* Each task row with a vtable as an item; the others get an empty one of a group of their own. */
@@ -44,7 +104,7 @@ static struct match_side task_items(const struct plan_task *rows, size_t nr,
     side.items = memory_alloc((nr + 1) * sizeof(*side.items));
     for (size_t i = 0; i < nr; i++) {
         const uint32_t *found =
-            rows[i].vtable_addr ? map_find(&by_addr, rows[i].vtable_addr) : NULL;
+            has_vtable(&rows[i]) ? map_find(&by_addr, rows[i].vtable_addr) : NULL;
         const uint64_t offsets[] = {rows[i].trailer_offset, rows[i].scheduler_offset,
                                     rows[i].id_offset};
         side.items[i].group = hash_bytes(offsets, sizeof(offsets), 0);
@@ -83,13 +143,11 @@ static void adopt_tasks_by_code(struct adoption *adoption)
     struct match_side own = task_items(program->tasks, program->nr_tasks, &adoption->program_code);
     number_task_types(rebuild, &theirs);
     code_match(&own, &theirs);
-    for (size_t i = 0; i < nr; i++) {
-        uint32_t match = theirs.items[i].match;
-        const struct plan_task *found = match ? &program->tasks[match - 1] : NULL;
-        adoption->nr_unknown_tasks += rows[i].vtable_addr && !found;
-        rows[i].vtable_addr = found ? found->vtable_addr : 0;
-        rows[i].poll_addr = found ? found->poll_addr : 0;
-    }
+    uint32_t *found = memory_alloc((nr + 1) * sizeof(*found));
+    for (size_t i = 0; i < nr; i++)
+        found[i] = theirs.items[i].match;
+    adopt_task_rows(adoption, found);
+    free(found);
     free(own.items);
     free(theirs.items);
 }
@@ -110,7 +168,7 @@ static const struct plan_task *only_of_shape(const struct plan_task *rows, size_
 {
     const struct plan_task *found = NULL;
     for (size_t i = 0; i < nr; i++) {
-        if (!rows[i].vtable_addr || !same_shape(&rows[i], task))
+        if (!has_vtable(&rows[i]) || !same_shape(&rows[i], task))
             continue;
         if (found)
             return NULL;
@@ -124,19 +182,16 @@ static void adopt_tasks_by_shape(struct adoption *adoption)
     struct plan_builder *rebuild = adoption->rebuild;
     const struct plan *program = adoption->program;
     const size_t nr = rebuild->tables[PLAN_TASKS].nr;
-    struct plan_task *rows = memory_alloc((nr + 1) * sizeof(*rows));
-    if (nr)
-        memcpy(rows, rebuild->tables[PLAN_TASKS].rows, nr * sizeof(*rows));
-    for (uint32_t i = 0; i < nr; i++) {
-        struct plan_task *task = plan_builder_row(rebuild, PLAN_TASKS, i + 1);
-        bool alone = only_of_shape(rows, nr, &rows[i]) != NULL;
-        const struct plan_task *found =
+    const struct plan_task *rows = (const struct plan_task *)rebuild->tables[PLAN_TASKS].rows;
+    uint32_t *found = memory_alloc((nr + 1) * sizeof(*found));
+    for (size_t i = 0; i < nr; i++) {
+        bool alone = has_vtable(&rows[i]) && only_of_shape(rows, nr, &rows[i]) != NULL;
+        const struct plan_task *own =
             alone ? only_of_shape(program->tasks, program->nr_tasks, &rows[i]) : NULL;
-        adoption->nr_unknown_tasks += rows[i].vtable_addr && !found;
-        task->vtable_addr = found ? found->vtable_addr : 0;
-        task->poll_addr = found ? found->poll_addr : 0;
+        found[i] = own ? (uint32_t)(own - program->tasks) + 1 : 0;
     }
-    free(rows);
+    adopt_task_rows(adoption, found);
+    free(found);
 }
 
 /* --- trait objects --------------------------------------------------------------------------- */

@@ -28,10 +28,16 @@ static int shape_order(const void *a, const void *b)
     return 0;
 }
 
+/* Of a vtable with several names only the first counts. */
+static bool has_vtable(const struct plan_task *task)
+{
+    return task->vtable_addr && !task->is_other_name;
+}
+
 static bool has_code(const struct plan *plan)
 {
     for (uint32_t i = 0; i < plan->nr_tasks; i++)
-        if (plan->tasks[i].vtable_addr && !plan->tasks[i].poll_bytes)
+        if (has_vtable(&plan->tasks[i]) && !plan->tasks[i].poll_bytes)
             return false;
     return true;
 }
@@ -42,7 +48,7 @@ static struct task_shapes shapes_of(const struct plan *plan, bool with_code)
     struct task_shapes shapes = {.rows = memory_alloc(plan->nr_tasks * sizeof(*shapes.rows))};
     for (uint32_t i = 0; i < plan->nr_tasks; i++) {
         const struct plan_task *task = &plan->tasks[i];
-        if (task->vtable_addr)
+        if (has_vtable(task))
             shapes.rows[shapes.nr++] =
                 (struct task_shape){task->trailer_offset, task->scheduler_offset, task->id_offset,
                                     with_code ? task->poll_bytes : 0};

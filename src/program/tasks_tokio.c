@@ -16,6 +16,7 @@ enum {
     NR_FUNCTIONS = 7,
     NR_WORDS = 10,
     SLOT_POLL = 0,
+    SLOT_SCHEDULE = 1,
     MIN_CORE_OFFSET = 24, /* behind the header */
     MAX_CORE_OFFSET = 512,
     MAX_ID_DISTANCE = 256,
@@ -284,8 +285,39 @@ static uint32_t poll_bytes(const struct elf_file *program, const struct elf_file
     return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
 }
 
-/* What tells task types of one size apart in two builds: how long their functions are. */
-static uint32_t code_shape(const struct elf_file *symbols, const struct task_vtable *vtable)
+/* The lengths of what the function at `addr` calls, and of what that calls; as names_from_calls. */
+static uint64_t called_shape(const struct elf_file *program, const struct elf_file *symbols,
+                             uint64_t addr, int depth, uint64_t hash)
+{
+    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
+    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
+    uint64_t left;
+    const uint8_t *code = code_at(program, addr, &left);
+    if (!self || !code || program->machine != EM_X86_64)
+        return hash;
+    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
+    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
+        if (code[i] != CALL && code[i] != JUMP)
+            continue;
+        int32_t distance;
+        memcpy(&distance, code + i + 1, 4);
+        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
+        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
+        if (!symbol || symbol->addr != target || symbol == self)
+            continue;
+        hash = hash_u64(symbol->size_bytes, hash);
+        if (depth > 0)
+            hash = called_shape(program, symbols, target, depth - 1, hash);
+    }
+    return hash;
+}
+
+/*
+ * What tells task types of one size apart in two builds: how long their functions are, and those
+ * that the poll function calls.
+ */
+static uint32_t code_shape(const struct elf_file *program, const struct elf_file *symbols,
+                           const struct task_vtable *vtable)
 {
     uint64_t lengths[NR_FUNCTIONS];
     for (int i = 0; i < NR_FUNCTIONS; i++) {
@@ -294,7 +326,8 @@ static uint32_t code_shape(const struct elf_file *symbols, const struct task_vta
             return 0;
         lengths[i] = symbol->size_bytes;
     }
-    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), 0);
+    uint64_t called = called_shape(program, symbols, vtable->poll_addr, 2, 0);
+    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), called);
     return hash ? hash : 1;
 }
 
@@ -424,6 +457,155 @@ static void clear_doubtful_names(struct plan_builder *builder)
     map_deinit(&owners);
 }
 
+/*
+ * `schedule` is the one function of a vtable that is the same for all tasks of one S.  So it names
+ * the S of tasks whose own functions have no name.  Rows are those of `vtables`, in their order.
+ */
+static void name_schedulers(struct plan_builder *builder, const struct task_vtable *vtables,
+                            uint32_t nr)
+{
+    struct map by_function; /* -> row of a task with this S; 0: it has several */
+    map_init(&by_function);
+    for (uint32_t i = 1; i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (!task->scheduler_kind)
+            continue;
+        bool is_new;
+        uint32_t *known = map_put(&by_function, vtables[i - 1].slots[SLOT_SCHEDULE], &is_new);
+        const struct plan_task *other =
+            is_new || !*known ? NULL : plan_builder_row(builder, PLAN_TASKS, *known);
+        if (is_new)
+            *known = i;
+        else if (other && other->scheduler_kind != task->scheduler_kind)
+            *known = 0;
+    }
+    for (uint32_t i = 1; i <= nr; i++) {
+        struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        const uint32_t *known = map_find(&by_function, vtables[i - 1].slots[SLOT_SCHEDULE]);
+        if (task->scheduler_kind || !known || !*known)
+            continue;
+        const struct plan_task *other = plan_builder_row(builder, PLAN_TASKS, *known);
+        task->scheduler = other->scheduler;
+        task->scheduler_kind = other->scheduler_kind;
+        if (task->kind == PLAN_TASK_UNKNOWN && task->scheduler_kind != PLAN_SCHEDULER_BLOCKING)
+            task->kind = PLAN_TASK_ASYNC;
+    }
+    map_deinit(&by_function);
+}
+
+/* --- merged tasks ---------------------------------------------------------------------------- */
+
+/* Behind the bracket that closes the one at `open`. */
+static const char *behind_arguments(const char *open)
+{
+    int depth = 0;
+    const char *p = open;
+    for (; *p; p++) {
+        depth += *p == '<';
+        depth -= *p == '>' && p[-1] != '-'; /* not the arrow of a fn type */
+        if (!depth)
+            return p + 1;
+    }
+    return p;
+}
+
+/* The name without generic arguments that have no code of their own: a closure has. */
+static void append_without_arguments(const char *name, struct text *out)
+{
+    while (*name) {
+        const char *end = *name == '<' ? behind_arguments(name) : name + 1;
+        bool has_code = memchr(name, '{', (size_t)(end - name)) != NULL;
+        if (*name != '<' || has_code)
+            text_append(out, name, (size_t)(end - name));
+        name = end;
+    }
+}
+
+static bool differ_in_arguments(const char *a, const char *b)
+{
+    struct text x, y;
+    text_init(&x);
+    text_init(&y);
+    append_without_arguments(a, &x);
+    append_without_arguments(b, &y);
+    bool same = strcmp(a, b) != 0 && strcmp(text_str(&x), text_str(&y)) == 0;
+    text_deinit(&x);
+    text_deinit(&y);
+    return same;
+}
+
+static void add_other_name(struct naming *naming, uint32_t row, const char *future)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct plan_task task = *(const struct plan_task *)plan_builder_row(builder, PLAN_TASKS, row);
+    task.future = plan_builder_string(builder, future);
+    task.future_id = (plan_future_id){0};
+    task.is_other_name = 1;
+    plan_builder_add(builder, PLAN_TASKS, &task);
+}
+
+/*
+ * Names that have a cell and no poll function of their own: it was merged with that of a task of
+ * the same S and the same size, whose T is the same but for generic arguments.
+ */
+static void add_merged_name(struct naming *naming, uint32_t nr, const char *arguments)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct text future, scheduler;
+    text_init(&future);
+    text_init(&scheduler);
+    bool ok = split_arguments(arguments, &future, &scheduler);
+    for (uint32_t i = 1; ok && i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (task->name_source == PLAN_NAME_DWARF &&
+            strcmp(plan_builder_text(builder, task->scheduler), text_str(&scheduler)) == 0 &&
+            differ_in_arguments(plan_builder_text(builder, task->future), text_str(&future)) &&
+            find_cell(naming, arguments, task).v)
+            add_other_name(naming, i, text_str(&future));
+    }
+    text_deinit(&future);
+    text_deinit(&scheduler);
+}
+
+/* Another poll function at the address of the one that named a task: the linker folded them. */
+static void add_folded_name(struct naming *naming, uint32_t nr, const struct index_item *poll)
+{
+    struct plan_builder *builder = naming->layout->builder;
+    struct text future, scheduler;
+    text_init(&future);
+    text_init(&scheduler);
+    bool ok = split_arguments(poll->name + strlen("poll<"), &future, &scheduler);
+    for (uint32_t i = 1; ok && i <= nr; i++) {
+        const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
+        if (task->poll_addr == poll->addr &&
+            strcmp(plan_builder_text(builder, task->future), text_str(&future)) != 0)
+            add_other_name(naming, i, text_str(&future));
+    }
+    text_deinit(&future);
+    text_deinit(&scheduler);
+}
+
+/* `nr` rows are there, one for each vtable. */
+static void add_other_names(struct naming *naming, uint32_t nr)
+{
+    const struct program_index *index = naming->layout->index;
+    struct map polls; /* hash of "T, S" of those that have a function of their own */
+    map_init(&polls);
+    for (uint32_t i = 0; i < index->task_polls.nr; i++) {
+        const struct index_item *poll = &index->task_polls.rows[i];
+        map_put(&polls, hash_str(poll->name + strlen("poll<"), 0), NULL);
+        if (*map_find(&naming->polls, poll->addr) != i + 1)
+            add_folded_name(naming, nr, poll);
+    }
+    for (uint32_t i = 0; index->task_polls.nr && i < index->task_cells.nr; i++) {
+        const char *arguments = index->task_cells.rows[i].name + strlen("Cell<");
+        uint64_t key = hash_str(arguments, 0);
+        if (*map_find(&naming->cells, key) == i + 1 && !map_find(&polls, key))
+            add_merged_name(naming, nr, arguments);
+    }
+    map_deinit(&polls);
+}
+
 /* Task types that only drop glue names: their vtables could not be told apart. */
 static void add_symbol_tasks(struct naming *naming)
 {
@@ -490,12 +672,14 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
             .scheduler_offset = vtables[i].scheduler_offset,
             .id_offset = vtables[i].id_offset,
             .poll_bytes = poll_bytes(program, symbols, vtables[i].poll_addr),
-            .code_shape = code_shape(symbols, &vtables[i]),
+            .code_shape = code_shape(program, symbols, &vtables[i]),
         };
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);
     }
     clear_doubtful_names(layout->builder);
+    name_schedulers(layout->builder, vtables, nr);
+    add_other_names(&naming, nr);
     if (!layout->index->task_polls.nr)
         add_symbol_tasks(&naming);
     map_deinit(&naming.polls);

@@ -53,7 +53,7 @@ static void list_named(struct types_report *report)
     for (uint32_t i = 0; i < plan->nr_tasks; i++) {
         bool is_new;
         map_put(&seen, plan->tasks[i].future.v, &is_new);
-        if (!is_new || plan->tasks[i].kind != PLAN_TASK_ASYNC)
+        if (!is_new || !plan->tasks[i].future.v || plan->tasks[i].kind != PLAN_TASK_ASYNC)
             continue;
         text_clear(&name);
         types_report_task_name(report, i, &name);

@@ -35,6 +35,8 @@ const PINNED: usize = 8;
 const NEVER_POLLED: usize = 9;
 const ON_CURRENT_THREAD: usize = 10;
 const ON_LOCAL_SET: usize = 11;
+const LEFT: usize = 12;
+const RIGHT: usize = 13;
 const HELD: usize = 3;
 const BLOCKING: usize = 2;
 const BLOCKING_QUEUED: usize = 4;
@@ -177,6 +179,22 @@ async fn on_local_set() -> u64 {
     sum + *not_send
 }
 
+struct Left;
+struct Right;
+
+// truth: two futures of one code, which the compiler may merge.
+// tree:
+//   tasks::twin<Left> @twin
+//     tasks::leaf @leaf: notification
+// tree:
+//   tasks::twin<Right> @twin
+//     tasks::leaf @leaf: notification
+async fn twin<T>(side: T) -> u64 {
+    let sum = leaf().await; // @twin
+    drop(side);
+    sum
+}
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -244,7 +262,9 @@ fn spawn_suspended(runtime: &Handle) -> usize {
     spawn(runtime, SELECTED, selected);
     spawn(runtime, TIMED, |_| timed());
     spawn(runtime, BIG, big);
-    NESTED + BOXED + JOINED + SELECTED + TIMED + BIG
+    spawn(runtime, LEFT, |_| twin(Left));
+    spawn(runtime, RIGHT, |_| twin(Right));
+    NESTED + BOXED + JOINED + SELECTED + TIMED + BIG + LEFT + RIGHT
 }
 
 /// A runtime on a thread of its own that runs until the stop is rung.
@@ -289,6 +309,8 @@ fn announce(mut owned: Vec<usize>) {
         ("async", "suspended", "null", "selected", SELECTED),
         ("async", "suspended", "null", "timed", TIMED),
         ("async", "suspended", "null", "big", BIG),
+        ("async", "suspended", "null", "twin<Left>", LEFT),
+        ("async", "suspended", "null", "twin<Right>", RIGHT),
         ("async", "finished", "\"unread\"", "kept", KEPT),
         ("async", "finished", "\"pinned\"", "pinned", PINNED),
         ("async", "never_polled", "null", "never_polled", NEVER_POLLED),
@@ -337,7 +359,8 @@ fn main() {
     announce(vec![suspended, HELD, ON_CURRENT_THREAD, NEVER_POLLED, ON_LOCAL_SET]);
     std::io::stdin().read_line(&mut String::new()).expect("stdin gives a line");
 
-    let outputs = unread.into_iter().map(|handle| main_runtime.block_on(handle).expect("an output"));
+    let outputs =
+        unread.into_iter().map(|handle| main_runtime.block_on(handle).expect("an output"));
     assert_eq!(outputs.sum::<u64>(), (0..KEPT as u64).sum());
     for (stop, thread) in [(current_stop, current_thread_end), (local_stop, local_thread_end)] {
         stop.notify_one();
