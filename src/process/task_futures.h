@@ -38,3 +38,6 @@ void task_futures_deinit(struct task_futures *futures);
 
 /* In the stopped target; gives up at `deadline_ns` (CLOCK_MONOTONIC; 0: never). */
 void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns);
+
+/* Of a finished task: its output was taken or dropped.  False also where that is unknown. */
+bool task_output_is_gone(const struct task_cells *cells, const struct task_cell *cell);
