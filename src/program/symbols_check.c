@@ -216,20 +216,37 @@ static bool find_pairs(struct adoption *adoption, bool by_name)
     return any;
 }
 
+/* A row of the program, and as its names those of the rebuild's that it may be. */
+static void keep_row(const struct adoption *adoption, uint32_t row, struct plan_builder *rebuild)
+{
+    const struct plan *program = adoption->program;
+    struct plan_task task = program->tasks[row];
+    task.future = plan_builder_string(rebuild, plan_string(program, task.future));
+    task.scheduler = plan_builder_string(rebuild, plan_string(program, task.scheduler));
+    task.cell = (plan_type_id){0};
+    task.future_id = (plan_future_id){0};
+    bool is_named = task.future.v;
+    for (uint32_t i = 0; !is_named && i < adoption->nr; i++) {
+        if (!fits(adoption, i, row, false))
+            continue;
+        task.is_other_name = task.future.v != 0;
+        task.future = adoption->rows[i].future;
+        task.kind = adoption->rows[i].kind;
+        task.name_source = adoption->rows[i].name_source;
+        plan_builder_add(rebuild, PLAN_TASKS, &task);
+    }
+    if (is_named || !task.future.v)
+        plan_builder_add(rebuild, PLAN_TASKS, &task);
+}
+
 /* Of what has no counterpart the program's own rows say as much as is known. */
 static unsigned keep_others(const struct adoption *adoption, struct plan_builder *rebuild)
 {
     unsigned nr = 0;
     for (uint32_t p = 0; p < adoption->program->nr_tasks; p++) {
-        struct plan_task task = adoption->program->tasks[p];
-        if (!has_vtable(&task) || adoption->taken[p])
+        if (!has_vtable(&adoption->program->tasks[p]) || adoption->taken[p])
             continue;
-        const struct plan *program = adoption->program;
-        task.future = plan_builder_string(rebuild, plan_string(program, task.future));
-        task.scheduler = plan_builder_string(rebuild, plan_string(program, task.scheduler));
-        task.cell = (plan_type_id){0};
-        task.future_id = (plan_future_id){0};
-        plan_builder_add(rebuild, PLAN_TASKS, &task);
+        keep_row(adoption, p, rebuild);
         nr++;
     }
     return nr;
