@@ -138,9 +138,12 @@ static void add_task(struct snapshot_building *build, const struct forest *fores
         .nr_refs = (uint32_t)(cell->state >> TOKIO_REF_SHIFT),
     };
     task.kind = snapshot_kind_id(build, cell, is_named ? root->type : (plan_type_id){0});
+    /* In tokio 1.40, not in 1.47, the bit stays when the handle is dropped after the end. */
     if (task.status == TASK_FINISHED)
         task.finished_because =
-            cell->state & TOKIO_JOIN_INTEREST ? FINISHED_UNREAD : FINISHED_PINNED;
+            cell->state & TOKIO_JOIN_INTEREST && !task_output_is_gone(cells, cell)
+                ? FINISHED_UNREAD
+                : FINISHED_PINNED;
     add_tree(build, forest, places, &task, forest->root[row]);
     task.reason = tree_reason(build, cell, &task, build->reader->futures.is_partial[row]);
     snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);

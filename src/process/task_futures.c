@@ -427,34 +427,52 @@ static void run_round(struct task_futures *futures, struct reading *reading)
     free(requests);
 }
 
+/* The variant of the task's stage; NULL: unknown, or not among the bytes at hand. */
+static const struct plan_variant *stage_of(const struct task_cells *cells,
+                                           const struct task_cell *cell, struct place *place)
+{
+    const struct cell_kind *kind = &cells->kinds[cell->kind];
+    const struct cell_layout *layout = &kind->layout;
+    const struct plan *plan = cells->plans[kind->plan].plan;
+    const struct plan_type *stage = plan_type(plan, layout->stage_type);
+    if (!stage)
+        return NULL;
+    *place = (struct place){
+        .window = {cell->addr, cell->bytes, layout->read_bytes},
+        .task = (uint32_t)(cell - cells->rows),
+        .plan = kind->plan,
+        .is_awaited = true,
+    };
+    uint64_t addr = cell->addr + layout->stage;
+    const struct plan_type *discr = plan_type(plan, stage->discr_type);
+    if (discr && !has_bytes(place, addr + stage->discr_offset, discr->size_bytes))
+        return NULL;
+    return active_variant(plan, place, addr, stage);
+}
+
+bool task_output_is_gone(const struct task_cells *cells, const struct task_cell *cell)
+{
+    struct place place;
+    const struct plan_variant *variant = stage_of(cells, cell, &place);
+    const struct plan *plan = cells->plans[cells->kinds[cell->kind].plan].plan;
+    return variant && strcmp(plan_string(plan, variant->name), "Consumed") == 0;
+}
+
 /* The task's own future, when it is there and nobody polls it. */
 static void walk_task(struct task_futures *futures, uint32_t task)
 {
     const struct task_cells *cells = futures->cells;
     const struct task_cell *cell = &cells->rows[task];
-    const struct cell_kind *kind = &cells->kinds[cell->kind];
-    const struct cell_layout *layout = &kind->layout;
-    struct place place = {
-        .window = {cell->addr, cell->bytes, layout->read_bytes},
-        .task = task,
-        .plan = kind->plan,
-        .is_awaited = true,
-    };
-    const struct plan *plan = plan_of(futures, &place);
-    const struct plan_type *stage = plan_type(plan, layout->stage_type);
-    uint64_t addr = cell->addr + layout->stage;
-    const struct plan_type *discr = plan_type(plan, stage->discr_type);
-    if (discr && !has_bytes(&place, addr + stage->discr_offset, discr->size_bytes)) {
-        futures->is_partial[task] = true;
-        return;
-    }
-    const struct plan_variant *variant = active_variant(plan, &place, addr, stage);
+    const struct cell_layout *layout = &cells->kinds[cell->kind].layout;
+    struct place place;
+    const struct plan_variant *variant = stage_of(cells, cell, &place);
+    const struct plan *plan = cells->plans[cells->kinds[cell->kind].plan].plan;
     if (!variant || strcmp(plan_string(plan, variant->name), "Running") != 0) {
         futures->is_partial[task] = true;
         return;
     }
     const struct plan_member *future = plan_members(plan, plan_type(plan, variant->payload));
-    walk(futures, &place, addr + future->offset_bytes, future->type);
+    walk(futures, &place, cell->addr + layout->stage + future->offset_bytes, future->type);
 }
 
 void task_futures_init(struct task_futures *futures, const struct task_cells *cells)

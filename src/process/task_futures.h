@@ -45,3 +45,6 @@ void task_futures_deinit(struct task_futures *futures);
 void task_futures_read(struct task_futures *futures, struct reading *reading, uint64_t deadline_ns);
 /* Afterwards, in the running target: the trees that are whole in the bytes of their cells. */
 void task_futures_finish(struct task_futures *futures);
+
+/* Of a finished task: its output was taken or dropped.  False also where that is unknown. */
+bool task_output_is_gone(const struct task_cells *cells, const struct task_cell *cell);

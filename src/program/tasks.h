@@ -11,10 +11,12 @@
 
 #include "program/coroutines.h"
 
+enum { NR_TASK_FUNCTIONS = 7 };
+
 struct task_vtable {
     uint64_t addr;
     uint64_t poll_addr;
-    uint64_t slots[7]; /* all function slots, in the vtable's order */
+    uint64_t slots[NR_TASK_FUNCTIONS]; /* all function slots, in the vtable's order */
     uint32_t trailer_offset, scheduler_offset, id_offset;
 };
 
@@ -32,3 +34,27 @@ bool tasks_in_file(const char *path);
  */
 void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
                      const struct elf_file *program, const struct elf_file *symbols);
+
+/* task_code.c.  The bytes of the function at `addr` in the file, *size to the end of its section;
+ * NULL where there are none. */
+const uint8_t *task_code_at(const struct elf_file *elf, uint64_t addr, uint64_t *size);
+/*
+ * The length of the code that polls: that of the function in the vtable, which is often nothing
+ * but a jump to the real one (x86-64).  0: unknown.
+ */
+uint32_t task_poll_bytes(const struct elf_file *program, const struct elf_file *symbols,
+                         uint64_t addr);
+/*
+ * What tells task types of one size apart in two builds: how long their functions are, and those
+ * that the poll function calls.  0: unknown.
+ */
+uint32_t task_code_shape(const struct elf_file *program, const struct elf_file *symbols,
+                         const struct task_vtable *vtable);
+
+/*
+ * task_names.c.  Splits "T, S>..." at the comma of the outermost level; the closing bracket ends S.
+ * False where the text is no such pair.
+ */
+bool task_split_arguments(const char *text, struct text *future, struct text *scheduler);
+/* Are two names equal but for generic arguments without code of their own (a closure has some)? */
+bool task_differ_in_arguments(const char *a, const char *b);

@@ -13,7 +13,7 @@
 #include "program/tasks.h"
 
 enum {
-    NR_FUNCTIONS = 7,
+    NR_FUNCTIONS = NR_TASK_FUNCTIONS,
     NR_WORDS = 10,
     SLOT_POLL = 0,
     SLOT_SCHEDULE = 1,
@@ -78,36 +78,6 @@ struct task_vtable *tokio_find_vtables(const struct elf_file *elf, struct arena 
 
 /* --- names of T and S ------------------------------------------------------------------------ */
 
-/*
- * Splits "T, S>..." at the comma of the outermost level; the closing bracket ends S.  False where
- * the text is no such pair.
- */
-static bool split_arguments(const char *text, struct text *future, struct text *scheduler)
-{
-    int depth = 0;
-    const char *comma = NULL, *p;
-    for (p = text; *p; p++) {
-        if (*p == '<' || *p == '(' || *p == '[')
-            depth++;
-        else if (*p == ')' || *p == ']')
-            depth--;
-        else if (*p == '>' && (p == text || p[-1] != '-')) { /* not the arrow of a fn type */
-            if (depth == 0)
-                break;
-            depth--;
-        } else if (*p == ',' && depth == 0 && !comma)
-            comma = p;
-    }
-    if (!comma || *p != '>')
-        return false;
-    text_append(future, text, (size_t)(comma - text));
-    const char *second = comma + 1;
-    while (*second == ' ')
-        second++;
-    text_append(scheduler, second, (size_t)(p - second));
-    return true;
-}
-
 /* "tokio::runtime::task::raw::poll::<T, S>" of a v0 symbol. */
 static bool names_from_poll_symbol(const char *mangled, struct text *future, struct text *scheduler)
 {
@@ -115,7 +85,7 @@ static bool names_from_poll_symbol(const char *mangled, struct text *future, str
     struct text name;
     text_init(&name);
     bool ok = demangle_rust(mangled, &name) && str_starts_with(text_str(&name), prefix) &&
-              split_arguments(text_str(&name) + sizeof(prefix) - 1, future, scheduler);
+              task_split_arguments(text_str(&name) + sizeof(prefix) - 1, future, scheduler);
     text_deinit(&name);
     return ok;
 }
@@ -134,26 +104,12 @@ static bool names_from_drop_glue(const char *mangled, struct text *future, struc
         at = strstr(text_str(&name), "tokio::runtime::task::core::Cell::<");
         at = at ? at + 2 : NULL;
     }
-    ok = at && split_arguments(at + sizeof(cell) - 1, future, scheduler);
+    ok = at && task_split_arguments(at + sizeof(cell) - 1, future, scheduler);
     text_deinit(&name);
     return ok;
 }
 
 /* --- following calls, x86-64 only ------------------------------------------------------------ */
-
-/* The bytes of the function at `addr` in the file; NULL where there are none. */
-static const uint8_t *code_at(const struct elf_file *elf, uint64_t addr, uint64_t *size)
-{
-    for (uint32_t i = 0; i < elf->nr_sections; i++) {
-        const struct elf_section *s = &elf->sections[i];
-        if (!(s->flags & SHF_EXECINSTR) || !s->bytes.data || addr < s->addr ||
-            addr - s->addr >= s->bytes.size)
-            continue;
-        *size = s->bytes.size - (addr - s->addr);
-        return s->bytes.data + (addr - s->addr);
-    }
-    return NULL;
-}
 
 /*
  * Looks for a call or jump from the function at `addr` to drop glue that names T and S, through
@@ -166,7 +122,7 @@ static bool names_from_calls(const struct elf_file *program, const struct elf_fi
     enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
     const struct elf_symbol *self = elf_symbol_at(symbols, addr);
     uint64_t left;
-    const uint8_t *code = code_at(program, addr, &left);
+    const uint8_t *code = task_code_at(program, addr, &left);
     if (!self || !code)
         return false;
     uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
@@ -261,76 +217,6 @@ static plan_future_id future_of(const struct naming *naming, die_ref poll)
     return (plan_future_id){0};
 }
 
-/*
- * The length of the code that polls: that of the function in the vtable, which is often nothing
- * but a jump to the real one (x86-64).
- */
-static uint32_t poll_bytes(const struct elf_file *program, const struct elf_file *symbols,
-                           uint64_t addr)
-{
-    enum { JUMP = 0xe9, MAX_STUB_BYTES = 16 };
-    const struct elf_symbol *symbol = elf_symbol_at(symbols, addr);
-    uint64_t left;
-    const uint8_t *code = code_at(program, addr, &left);
-    if (!symbol)
-        return 0;
-    if (program->machine == EM_X86_64 && symbol->size_bytes <= MAX_STUB_BYTES && code &&
-        left >= 5 && code[0] == JUMP) {
-        int32_t distance;
-        memcpy(&distance, code + 1, 4);
-        const struct elf_symbol *real =
-            elf_symbol_at(symbols, addr + 5 + (uint64_t)(int64_t)distance);
-        symbol = real ? real : symbol;
-    }
-    return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
-}
-
-/* The lengths of what the function at `addr` calls, and of what that calls; as names_from_calls. */
-static uint64_t called_shape(const struct elf_file *program, const struct elf_file *symbols,
-                             uint64_t addr, int depth, uint64_t hash)
-{
-    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
-    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
-    uint64_t left;
-    const uint8_t *code = code_at(program, addr, &left);
-    if (!self || !code || program->machine != EM_X86_64)
-        return hash;
-    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
-    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
-        if (code[i] != CALL && code[i] != JUMP)
-            continue;
-        int32_t distance;
-        memcpy(&distance, code + i + 1, 4);
-        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
-        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
-        if (!symbol || symbol->addr != target || symbol == self)
-            continue;
-        hash = hash_u64(symbol->size_bytes, hash);
-        if (depth > 0)
-            hash = called_shape(program, symbols, target, depth - 1, hash);
-    }
-    return hash;
-}
-
-/*
- * What tells task types of one size apart in two builds: how long their functions are, and those
- * that the poll function calls.
- */
-static uint32_t code_shape(const struct elf_file *program, const struct elf_file *symbols,
-                           const struct task_vtable *vtable)
-{
-    uint64_t lengths[NR_FUNCTIONS];
-    for (int i = 0; i < NR_FUNCTIONS; i++) {
-        const struct elf_symbol *symbol = elf_symbol_at(symbols, vtable->slots[i]);
-        if (!symbol)
-            return 0;
-        lengths[i] = symbol->size_bytes;
-    }
-    uint64_t called = called_shape(program, symbols, vtable->poll_addr, 2, 0);
-    uint32_t hash = (uint32_t)hash_bytes(lengths, sizeof(lengths), called);
-    return hash ? hash : 1;
-}
-
 static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct plan_task *task,
                             struct text *future, struct text *scheduler)
 {
@@ -340,7 +226,7 @@ static bool name_from_dwarf(struct naming *naming, uint64_t poll_addr, struct pl
         return false;
     const struct index_item *poll = &index->task_polls.rows[*row - 1];
     const char *arguments = poll->name + strlen("poll<");
-    if (!split_arguments(arguments, future, scheduler))
+    if (!task_split_arguments(arguments, future, scheduler))
         return false;
     task->future_id = future_of(naming, poll->die);
     task->cell = find_cell(naming, arguments, task);
@@ -495,45 +381,6 @@ static void name_schedulers(struct plan_builder *builder, const struct task_vtab
 
 /* --- merged tasks ---------------------------------------------------------------------------- */
 
-/* Behind the bracket that closes the one at `open`. */
-static const char *behind_arguments(const char *open)
-{
-    int depth = 0;
-    const char *p = open;
-    for (; *p; p++) {
-        depth += *p == '<';
-        depth -= *p == '>' && p[-1] != '-'; /* not the arrow of a fn type */
-        if (!depth)
-            return p + 1;
-    }
-    return p;
-}
-
-/* The name without generic arguments that have no code of their own: a closure has. */
-static void append_without_arguments(const char *name, struct text *out)
-{
-    while (*name) {
-        const char *end = *name == '<' ? behind_arguments(name) : name + 1;
-        bool has_code = memchr(name, '{', (size_t)(end - name)) != NULL;
-        if (*name != '<' || has_code)
-            text_append(out, name, (size_t)(end - name));
-        name = end;
-    }
-}
-
-static bool differ_in_arguments(const char *a, const char *b)
-{
-    struct text x, y;
-    text_init(&x);
-    text_init(&y);
-    append_without_arguments(a, &x);
-    append_without_arguments(b, &y);
-    bool same = strcmp(a, b) != 0 && strcmp(text_str(&x), text_str(&y)) == 0;
-    text_deinit(&x);
-    text_deinit(&y);
-    return same;
-}
-
 static void add_other_name(struct naming *naming, uint32_t row, const char *future)
 {
     struct plan_builder *builder = naming->layout->builder;
@@ -554,12 +401,12 @@ static void add_merged_name(struct naming *naming, uint32_t nr, const char *argu
     struct text future, scheduler;
     text_init(&future);
     text_init(&scheduler);
-    bool ok = split_arguments(arguments, &future, &scheduler);
+    bool ok = task_split_arguments(arguments, &future, &scheduler);
     for (uint32_t i = 1; ok && i <= nr; i++) {
         const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
         if (task->name_source == PLAN_NAME_DWARF &&
             strcmp(plan_builder_text(builder, task->scheduler), text_str(&scheduler)) == 0 &&
-            differ_in_arguments(plan_builder_text(builder, task->future), text_str(&future)) &&
+            task_differ_in_arguments(plan_builder_text(builder, task->future), text_str(&future)) &&
             find_cell(naming, arguments, task).v)
             add_other_name(naming, i, text_str(&future));
     }
@@ -574,7 +421,7 @@ static void add_folded_name(struct naming *naming, uint32_t nr, const struct ind
     struct text future, scheduler;
     text_init(&future);
     text_init(&scheduler);
-    bool ok = split_arguments(poll->name + strlen("poll<"), &future, &scheduler);
+    bool ok = task_split_arguments(poll->name + strlen("poll<"), &future, &scheduler);
     for (uint32_t i = 1; ok && i <= nr; i++) {
         const struct plan_task *task = plan_builder_row(builder, PLAN_TASKS, i);
         if (task->poll_addr == poll->addr &&
@@ -671,8 +518,8 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
             .trailer_offset = vtables[i].trailer_offset,
             .scheduler_offset = vtables[i].scheduler_offset,
             .id_offset = vtables[i].id_offset,
-            .poll_bytes = poll_bytes(program, symbols, vtables[i].poll_addr),
-            .code_shape = code_shape(program, symbols, &vtables[i]),
+            .poll_bytes = task_poll_bytes(program, symbols, vtables[i].poll_addr),
+            .code_shape = task_code_shape(program, symbols, &vtables[i]),
         };
         name_task(&naming, &vtables[i], &task);
         plan_builder_add(layout->builder, PLAN_TASKS, &task);

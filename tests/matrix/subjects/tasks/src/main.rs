@@ -336,7 +336,9 @@ fn main() {
     let main_runtime = multi_thread(WORKERS);
     let suspended = spawn_suspended(main_runtime.handle());
     let unread = spawn(main_runtime.handle(), KEPT, kept);
-    spawn(main_runtime.handle(), PINNED, |_| pinned());
+    let ended = spawn(main_runtime.handle(), PINNED, |_| pinned());
+    wait_until("they have ended", || ended.iter().all(|task| task.is_finished()));
+    drop(ended);
     let (current, current_stop, current_thread_end) = drive(drive_current_thread);
     let (local, local_stop, local_thread_end) = drive(drive_local_set);
     let never_driven = current_thread();
