@@ -69,7 +69,7 @@ def rows(base):
         made["reordered-" + order] = row("default", lock="reordered-" + order, about=about)
         made["reordered-%s-debug-0" % order] = row(
             "debug-0", lock="reordered-" + order, about=about + ", debug = 0", judge="unknown",
-            missing="the tasks themselves, or their names and layouts")
+            missing="unknown tasks: the answer says that this tokio may have another order")
     for name, spec in made.items():
         spec["quick"] = name in QUICK
         spec["needs"] = [need for need in spec["needs"] if need != "snapshot-" + name and spec["post"]]
