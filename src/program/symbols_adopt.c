@@ -57,33 +57,85 @@ static void take_addresses(struct adoption *adoption, const uint32_t *found)
     map_deinit(&matches);
 }
 
-/* Tasks of the program's other vtables are still found: with what its own plan says of them. */
-static void keep_others(struct adoption *adoption, const uint32_t *found, size_t nr)
+/* Rows of the rebuild that no vtable of the program was found for. */
+struct left_rows {
+    struct plan_task *rows;
+    uint32_t nr;
+};
+
+static struct left_rows list_left(const struct adoption *adoption, const uint32_t *found)
+{
+    const struct plan_table *table = &adoption->rebuild->tables[PLAN_TASKS];
+    const struct plan_task *rows = (const struct plan_task *)table->rows;
+    struct left_rows left = {.rows = memory_alloc((table->nr + 1) * sizeof(*left.rows))};
+    for (size_t i = 0; i < table->nr; i++)
+        if (has_vtable(&rows[i]) && !found[i] && rows[i].future.v)
+            left.rows[left.nr++] = rows[i];
+    return left;
+}
+
+/* May the two be of one type? */
+static bool same_cell(const struct plan_task *a, const struct plan_task *b)
+{
+    return a->trailer_offset == b->trailer_offset && a->scheduler_offset == b->scheduler_offset &&
+           a->id_offset == b->id_offset &&
+           (!a->scheduler_kind || !b->scheduler_kind || a->scheduler_kind == b->scheduler_kind);
+}
+
+/*
+ * A row of the program that was not found in the rebuild: with the name that its own plan has for
+ * it, else with those of the rebuild's rows that it may be, the first as its own, the others as
+ * its other names.
+ */
+static void keep_row(struct plan_builder *rebuild, const struct plan *program, uint32_t row,
+                     const struct left_rows *left)
+{
+    enum { MAX_NAMES = 32 };
+    struct plan_task task = program->tasks[row];
+    task.future = plan_builder_string(rebuild, plan_string(program, task.future));
+    task.scheduler = plan_builder_string(rebuild, plan_string(program, task.scheduler));
+    task.cell = (plan_type_id){0};
+    task.future_id = (plan_future_id){0};
+    unsigned nr = 0;
+    for (uint32_t i = 0; i < left->nr; i++)
+        nr += same_cell(&left->rows[i], &task);
+    const struct plan_task kept = task;
+    bool is_named = task.future.v || nr == 0 || nr > MAX_NAMES;
+    for (uint32_t i = 0; !is_named && i < left->nr; i++) {
+        if (!same_cell(&left->rows[i], &kept))
+            continue;
+        task.is_other_name = task.future.v != 0;
+        task.future = left->rows[i].future;
+        task.kind = left->rows[i].kind;
+        task.name_source = left->rows[i].name_source;
+        plan_builder_add(rebuild, PLAN_TASKS, &task);
+    }
+    if (is_named)
+        plan_builder_add(rebuild, PLAN_TASKS, &task);
+}
+
+/* Tasks of vtables that were not found again are still tasks. */
+static void keep_others(struct adoption *adoption, const uint32_t *found, size_t nr,
+                        const struct left_rows *left)
 {
     const struct plan *program = adoption->program;
     bool *taken = memory_alloc(program->nr_tasks + 1);
     for (size_t i = 0; i < nr; i++)
         if (found[i])
             taken[found[i] - 1] = true;
-    for (uint32_t p = 0; p < program->nr_tasks; p++) {
-        struct plan_task task = program->tasks[p];
-        if (!has_vtable(&task) || taken[p])
-            continue;
-        task.future = plan_builder_string(adoption->rebuild, plan_string(program, task.future));
-        task.scheduler =
-            plan_builder_string(adoption->rebuild, plan_string(program, task.scheduler));
-        task.cell = (plan_type_id){0};
-        task.future_id = (plan_future_id){0};
-        plan_builder_add(adoption->rebuild, PLAN_TASKS, &task);
-    }
+    for (uint32_t p = 0; p < program->nr_tasks; p++)
+        if (has_vtable(&program->tasks[p]) && !taken[p])
+            keep_row(adoption->rebuild, program, p, left);
     free(taken);
 }
 
 static void adopt_task_rows(struct adoption *adoption, const uint32_t *found)
 {
     const size_t nr = adoption->rebuild->tables[PLAN_TASKS].nr;
+    struct left_rows left = list_left(adoption, found);
     take_addresses(adoption, found);
-    keep_others(adoption, found, nr);
+    keep_others(adoption, found, nr, &left);
+    free(left.rows);
 }
 
 /* --- task vtables by code -------------------------------------------------------------------- */
