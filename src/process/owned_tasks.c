@@ -12,6 +12,7 @@
 #include "process/task_cells.h"
 
 enum { MAX_HANDLE_BYTES = 1 << 16, MAX_SHARDS = 1 << 16, MAX_ROUNDS = 1 << 20 };
+enum { MAX_LISTS_BYTES = 1 << 24 };
 
 /* --- runtimes -------------------------------------------------------------------------------- */
 
@@ -20,7 +21,7 @@ static uint32_t add_runtime(struct task_cells *cells, const struct task_cell *ce
     const struct cell_kind *kind = &cells->kinds[cell->kind];
     const uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     if (scheduler == PLAN_SCHEDULER_BLOCKING ||
-        kind->layout.scheduler + 8 > kind->layout.read_bytes)
+        (uint64_t)kind->layout.scheduler + 8 > kind->layout.read_bytes)
         return 0;
     /* Of an unknown scheduler nothing tells that this word is a pointer. */
     uint64_t addr = cell_word(cell->bytes, kind->layout.scheduler);
@@ -46,6 +47,20 @@ struct owned_layout {
     uint64_t bytes;                   /* of the block */
     uint64_t shard_bytes, shard_head; /* where there are lists */
 };
+
+static bool fits(uint64_t offset, uint64_t length, uint64_t bytes)
+{
+    return offset == ~(uint64_t)0 || (length <= bytes && offset <= bytes - length);
+}
+
+/* Do all words lie in what is read?  What debug info says is not trusted. */
+static bool words_fit(const struct owned_layout *layout)
+{
+    const uint64_t bytes = layout->bytes;
+    return fits(layout->id, 8, bytes) && fits(layout->count, 8, bytes) &&
+           fits(layout->head, 8, bytes) && fits(layout->lists, 16, bytes) &&
+           (layout->lists == ~(uint64_t)0 || fits(layout->shard_head, 8, layout->shard_bytes));
+}
 
 static bool find_owned(const struct plan *plan, plan_type_id scheduler, struct owned_layout *layout)
 {
@@ -83,7 +98,7 @@ static bool find_owned(const struct plan *plan, plan_type_id scheduler, struct o
     } else if (process_plan_find(plan, tasks, "head", &inner).v) {
         layout->head = base + inner;
     }
-    return true;
+    return words_fit(layout);
 }
 
 /* --- lists ----------------------------------------------------------------------------------- */
@@ -117,7 +132,7 @@ static bool next_addr(const struct task_cells *cells, struct reading *reading,
     *addr = cell->next;
     if (layout->next == OFFSET_UNKNOWN)
         return false;
-    if (layout->next + 8 <= layout->read_bytes)
+    if ((uint64_t)layout->next + 8 <= layout->read_bytes)
         return true;
     const uint8_t *link = reading_one(reading, cell->addr + layout->next, 8);
     *addr = link ? cell_word(link, 0) : 0;
@@ -153,7 +168,7 @@ static bool walk_shards(struct task_cells *cells, struct reading *reading, uint3
 {
     uint64_t lists = cell_word(block, (uint32_t)layout->lists);
     uint64_t nr = cell_word(block, (uint32_t)layout->lists + 8);
-    if (!nr || nr > MAX_SHARDS || layout->shard_bytes > MAX_HANDLE_BYTES / 4)
+    if (!nr || nr > MAX_SHARDS || layout->shard_bytes > MAX_LISTS_BYTES / nr)
         return false;
     const uint8_t *shards = reading_one(reading, lists, (uint32_t)(nr * layout->shard_bytes));
     bool whole = shards != NULL;
@@ -162,6 +177,13 @@ static bool walk_shards(struct task_cells *cells, struct reading *reading, uint3
             walk_list(cells, reading, runtime,
                       cell_word(shards + i * layout->shard_bytes, (uint32_t)layout->shard_head));
     return whole;
+}
+
+/* Each thread may have been between counting a task and linking it. */
+static bool is_near(const struct task_cells *cells, uint64_t owned, uint64_t listed)
+{
+    uint64_t apart = owned > listed ? owned - listed : listed - owned;
+    return apart <= cells->target->nr_threads;
 }
 
 static void read_runtime(struct task_cells *cells, struct reading *reading, uint32_t runtime,
@@ -195,7 +217,7 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
         row->owned = row->nr_listed; /* of a LocalSet, which does not count */
     else
         row->owned_reason = "the runtime was changing its list of tasks; try again";
-    row->is_list_whole = whole && row->owned == row->nr_listed;
+    row->is_list_whole = whole && is_near(cells, row->owned, row->nr_listed);
 }
 
 void owned_tasks_read(struct task_cells *cells, struct reading *reading)

@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 
-enum { MAX_DEPTH = 12 };
+enum { MAX_DEPTH = 12, MAX_FAT_BYTES = 64, MAX_PASSES = 1000 };
 
 /* --- finding members ------------------------------------------------------------------------- */
 
@@ -20,9 +20,14 @@ const struct plan_member *process_plan_member(const struct plan *plan, plan_type
     return NULL;
 }
 
+/* Types share their parts, so that a hostile plan could be searched for ever. */
+enum { MAX_VISITS = 20000 };
+
 static plan_type_id find(const struct plan *plan, plan_type_id id, const char *name,
-                         uint64_t *offset, int depth)
+                         uint64_t *offset, int depth, unsigned *visits)
 {
+    if (++*visits > MAX_VISITS)
+        return (plan_type_id){0};
     const struct plan_member *own = process_plan_member(plan, id, name);
     if (own) {
         *offset += own->offset_bytes;
@@ -34,7 +39,7 @@ static plan_type_id find(const struct plan *plan, plan_type_id id, const char *n
     const struct plan_member *members = plan_members(plan, type);
     for (uint32_t m = 0; m < type->nr_members; m++) {
         uint64_t inner = *offset + members[m].offset_bytes;
-        plan_type_id found = find(plan, members[m].type, name, &inner, depth - 1);
+        plan_type_id found = find(plan, members[m].type, name, &inner, depth - 1, visits);
         if (found.v) {
             *offset = inner;
             return found;
@@ -46,22 +51,23 @@ static plan_type_id find(const struct plan *plan, plan_type_id id, const char *n
 plan_type_id process_plan_find(const struct plan *plan, plan_type_id type, const char *name,
                                uint64_t *offset)
 {
+    unsigned visits = 0;
     *offset = 0;
-    return find(plan, type, name, offset, MAX_DEPTH);
+    return find(plan, type, name, offset, MAX_DEPTH, &visits);
 }
 
 static plan_type_id find_pointer(const struct plan *plan, plan_type_id id, uint64_t *offset,
-                                 int depth)
+                                 int depth, unsigned *visits)
 {
     const struct plan_type *type = plan_type(plan, id);
-    if (!type || !depth)
+    if (!type || !depth || ++*visits > MAX_VISITS)
         return (plan_type_id){0};
     if (type->kind == PLAN_TYPE_POINTER)
         return id;
     const struct plan_member *members = plan_members(plan, type);
     for (uint32_t m = 0; m < type->nr_members; m++) {
         uint64_t inner = *offset + members[m].offset_bytes;
-        plan_type_id found = find_pointer(plan, members[m].type, &inner, depth - 1);
+        plan_type_id found = find_pointer(plan, members[m].type, &inner, depth - 1, visits);
         if (found.v) {
             *offset = inner;
             return found;
@@ -72,8 +78,9 @@ static plan_type_id find_pointer(const struct plan *plan, plan_type_id id, uint6
 
 plan_type_id process_plan_pointer(const struct plan *plan, plan_type_id type, uint64_t *offset)
 {
+    unsigned visits = 0;
     *offset = 0;
-    return find_pointer(plan, type, offset, MAX_DEPTH);
+    return find_pointer(plan, type, offset, MAX_DEPTH, &visits);
 }
 
 /* --- what a type is to the walk -------------------------------------------------------------- */
@@ -132,6 +139,23 @@ static void see_struct(const struct process_plan *own, const struct plan_type *t
     }
 }
 
+/* Do the words that the walk reads lie in the value?  What debug info says is not trusted. */
+static bool words_fit(const struct plan_type *type, const struct walk_type *walk)
+{
+    uint64_t size = type->size_bytes;
+    switch ((enum walk_kind)walk->kind) {
+    case WALK_POINTER:
+        return size == 8;
+    case WALK_DYN:
+    case WALK_SLICE:
+    case WALK_VEC:
+        return size <= MAX_FAT_BYTES && size >= 8 && walk->data_offset <= size - 8 &&
+               walk->other_offset <= size - 8;
+    default:
+        return true;
+    }
+}
+
 static void see_type(const struct process_plan *own, uint32_t i)
 {
     const struct plan_type *type = &own->plan->types[i];
@@ -145,6 +169,8 @@ static void see_type(const struct process_plan *own, uint32_t i)
     walk->is_transparent = is_transparent(plan_string(own->plan, type->name));
     if (type->kind == PLAN_TYPE_STRUCT)
         see_struct(own, type, (plan_type_id){i + 1}, walk);
+    if (!words_fit(type, walk))
+        walk->kind = WALK_NOTHING;
 }
 
 static bool leads(const struct process_plan *own, plan_type_id id)
@@ -212,7 +238,8 @@ static void find_leads(struct process_plan *own)
     for (uint32_t i = 0; i < own->plan->nr_types; i++)
         if (own->plan->types[i].is_future && own->types[i].is_transparent)
             mark_trait_objects(own, &own->plan->types[i]);
-    for (bool changed = true; changed;) {
+    unsigned passes = 0;
+    for (bool changed = true; changed && passes < MAX_PASSES; passes++) {
         changed = false;
         for (uint32_t i = 0; i < own->plan->nr_types; i++) {
             if (own->types[i].leads || !leads_now(own, i))
@@ -274,7 +301,8 @@ static bool follows_now(const struct process_plan *own, uint32_t i)
 /* The walk's own ways, in task_futures.c. */
 static void find_follows(struct process_plan *own)
 {
-    for (bool changed = true; changed;) {
+    unsigned passes = 0;
+    for (bool changed = true; changed && passes < MAX_PASSES; passes++) {
         changed = false;
         for (uint32_t i = 0; i < own->plan->nr_types; i++) {
             if (own->types[i].follows || !follows_now(own, i))

@@ -109,6 +109,16 @@ static void layout_cell(const struct plan *plan, const struct plan_task *task,
     layout->read_bytes = bytes < MAX_CELL_READ_BYTES ? (uint32_t)bytes : MAX_CELL_READ_BYTES;
 }
 
+/* Do the words of the header lie in what is read?  What debug info says is not trusted. */
+static bool header_fits(const struct cell_layout *layout)
+{
+    const uint32_t offsets[] = {layout->state, layout->vtable, layout->owner_id, layout->id};
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++)
+        if (layout->read_bytes < 8 || offsets[i] > layout->read_bytes - 8)
+            return false;
+    return layout->read_bytes >= QUEUE_NEXT_OFFSET + 8;
+}
+
 static bool leads_out(const struct process_plan *own, const struct cell_layout *layout)
 {
     const struct plan_type *future = plan_type(own->plan, layout->future);
@@ -140,6 +150,7 @@ void task_cells_init(struct task_cells *cells, const struct target *target,
                 .vtable = plan->tasks[i].vtable_addr + plans[p].image.bias, .plan = p, .row = i};
             layout_cell(plan, &plan->tasks[i], &kind->layout);
             kind->layout.follows = leads_out(&plans[p], &kind->layout);
+            cells->nr_kinds -= !header_fits(&kind->layout);
         }
     }
     if (cells->nr_kinds)
@@ -275,7 +286,7 @@ static bool cell_init(struct task_cell *cell, const struct task_cells *cells,
         .id = cell_word(bytes, layout->id),
         .owner_id = cell_word(bytes, layout->owner_id),
     };
-    if (layout->next != OFFSET_UNKNOWN && layout->next + 8 <= layout->read_bytes)
+    if (layout->next != OFFSET_UNKNOWN && (uint64_t)layout->next + 8 <= layout->read_bytes)
         cell->next = cell_word(bytes, layout->next);
     return has_header(cells, cell);
 }

@@ -74,7 +74,9 @@ struct task_runtime {
     const char *owned_reason;
     bool is_unreadable; /* nothing is at its address */
     uint64_t nr_listed;
-    bool is_list_whole; /* the list was walked to its end and agrees with the count */
+    bool
+        is_list_whole; /* the list was walked to its end and agrees with the count, but for what the
+                         * threads were just changing */
 };
 
 struct task_cells {

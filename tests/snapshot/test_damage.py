@@ -20,6 +20,7 @@ from subjects import LONG, PROGRAMS, Subject, ask, dump_core
 
 SEEDS = 1000 if LONG else 24
 PT_LOAD, PF_W = 1, 2
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99", "UBSAN_OPTIONS": "halt_on_error=1:exitcode=99"}
 
 
 def writable_parts(core):
@@ -50,6 +51,44 @@ def damage_memory(core, choice):
         struct.pack_into("<Q", core, at, word & 0xffffffffffffffff)
 
 
+def sections(binary):
+    """name -> (offset, size) in the file."""
+    at, = struct.unpack_from("<Q", binary, 40)
+    _, number, names = struct.unpack_from("<HHH", binary, 58)
+    rows = [struct.unpack_from("<IIQQQQ", binary, at + 64 * row) for row in range(number)]
+    text = rows[names][4]
+    return {binary[text + row[0]:binary.index(0, text + row[0])].decode(): (row[4], row[5]) for row in rows}
+
+
+def damage_debug_info(binary, choice):
+    """What a running program never looks at; offsets and sizes of members above all."""
+    parts = sections(binary)
+    for _ in range(choice.randrange(50, 3000)):
+        offset, size = parts[choice.choice((".debug_info", ".debug_info", ".debug_info", ".debug_abbrev", ".debug_str"))]
+        binary[offset + choice.randrange(size)] = choice.choice((0, 1, 8, 0x7f, 0x80, 0xff, choice.randrange(256)))
+
+
+class DebugInfo(unittest.TestCase):
+    """A program that runs, with debug info that lies."""
+
+    def test_debug_info(self):
+        whole = (PROGRAMS / "trees").read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            for seed in range(SEEDS // 2):
+                program = pathlib.Path(folder) / f"trees-{seed}"
+                binary = bytearray(whole)
+                damage_debug_info(binary, random.Random(seed))
+                program.write_bytes(binary)
+                program.chmod(0o755)
+                with self.subTest(seed=seed), Subject(program) as subject:
+                    subject.truth()
+                    done = ask("snapshot", subject.pid, "--json", "--no-cache", check=False, limit_s=60,
+                               env={**os.environ, **SANITIZERS})
+                    self.assertIn(done.returncode, (0, 3, 4), done.stderr[-2000:])
+                    self.assertEqual(subject.finish(), 0)
+                program.unlink()
+
+
 @unittest.skipUnless(shutil.which("gcore"), "needs gcore (Debian: gdb)")
 class Damage(unittest.TestCase):
     @classmethod
@@ -68,7 +107,7 @@ class Damage(unittest.TestCase):
         self.bad.write_bytes(core)
         with self.subTest(damage=damage.__name__, seed=seed):
             done = ask("snapshot", "--core", self.bad, "--json", check=False, limit_s=60,
-                       env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1:exitcode=99", "UBSAN_OPTIONS": "halt_on_error=1"})
+                       env={**os.environ, **SANITIZERS})
             self.assertIn(done.returncode, (0, 3), done.stderr[-2000:])
             if done.returncode == 0:
                 json.loads(done.stdout)
