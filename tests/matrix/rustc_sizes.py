@@ -44,6 +44,19 @@ def is_type(segment):
     return bool(segment) and segment[0][:1].isupper()
 
 
+def body_line(future):
+    """rustc 1.63 gives the line where the body begins; the fn of a long signature begins before that."""
+    line = future["line"]
+    if future["kind"] != "async fn" or not os.path.exists(future["file"]):
+        return line
+    with open(future["file"], errors="replace") as source:
+        text = source.read().splitlines()
+    for number in range(line, min(line + 40, len(text) + 1)):
+        if text[number - 1].rstrip().endswith("{"):
+            return number
+    return line
+
+
 def place_key(file, line):
     parts = os.path.normpath(file).split(os.sep)
     return "/".join(parts[-2:]), int(line)
@@ -131,5 +144,5 @@ class Sizes:
     def _placed(self, future, kinds):
         if not future.get("file") or not future.get("line"):
             return []
-        key = place_key(future["file"], future["line"])
+        key = place_key(future["file"], body_line(future))
         return [e for e in self.by_place.get(key, []) if e.kind in kinds]
