@@ -45,6 +45,16 @@ static bool is_await(const struct snapshot *snapshot, const struct snapshot_stat
            strcmp(snapshot_string(snapshot, state->state), "Unresumed") != 0;
 }
 
+/* Where cargo and rustc keep what is not the user's. */
+static bool is_library(const struct snapshot *snapshot, const struct snapshot_state *state)
+{
+    static const char *const folders[] = {"/registry/src/", "/git/checkouts/", "/rustc/"};
+    for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
+        if (strstr(snapshot_string(snapshot, state->file), folders[i]))
+            return true;
+    return false;
+}
+
 /*
  * Parents stand before children: in one pass `last` walks down the chain while each frame is the
  * only child of the one before.
@@ -69,7 +79,8 @@ static struct snapshot_await find_await(const struct snapshot *snapshot,
         await.innermost = frames[at - 1].state;
         if (tells(snapshot, &states[await.innermost - 1]))
             return await; /* the await is that of the user, not one inside the library */
-        if (is_await(snapshot, &states[await.innermost - 1]))
+        const struct snapshot_state *state = &states[await.innermost - 1];
+        if (is_await(snapshot, state) && (!await.state || !is_library(snapshot, state)))
             await.state = await.innermost;
     }
     await.forks = nr_children[at] > 1;

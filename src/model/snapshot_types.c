@@ -228,13 +228,17 @@ uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cel
         return *known;
     const struct plan_type *type = plan_type(plan, future);
     const struct plan_type *cell_type = plan_type(plan, task->cell);
-    const char *raw = plan_string(plan, task->future);
+    /* The loops of all worker threads are nearly one code: merged drop glue names any of them. */
+    bool is_doubtful = task->kind == PLAN_TASK_WORKER && task->name_source == PLAN_NAME_DROP_GLUE;
+    const char *raw = is_doubtful ? "" : plan_string(plan, task->future);
     struct snapshot_kind kind = {
         .image = source->plan + 1,
         .kind = kinds[task->kind],
         .scheduler = schedulers[task->scheduler_kind],
         .cell_bytes = cell_type ? cell_type->size_bytes : UNKNOWN_BYTES,
-        .future_bytes = type && type->size_bytes ? type->size_bytes : UNKNOWN_BYTES,
+        .future_bytes = type && (type->size_bytes || type->kind != PLAN_TYPE_OPAQUE)
+                            ? type->size_bytes
+                            : UNKNOWN_BYTES,
     };
     if (type) {
         kind.future = snapshot_type_name(build, image, future, NAME_PATH);

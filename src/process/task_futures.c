@@ -9,6 +9,9 @@
 /* Of a bigger value only what says how to go on is read at first. */
 enum { MAX_VALUE_BYTES = 4096, MAX_ITEM_BYTES = 1 << 16 };
 enum { MAX_DEPTH = 100, MAX_ELEMENTS = 1 << 20 };
+/* Where programs have memory on x86-64. */
+#define LOWEST_ADDR 4096u
+#define HIGHEST_ADDR ((uint64_t)1 << 47)
 enum { MAX_FRAMES = 1 << 25 };
 
 /* A value behind a pointer that is read in the next round. */
@@ -128,7 +131,9 @@ static void follow(struct task_futures *futures, const struct place *place, uint
                    plan_type_id type, uint64_t count)
 {
     const struct plan_type *row = plan_type(plan_of(futures, place), type);
-    if (!addr || !row || !count || !is_first_visit(futures, place, addr, type))
+    /* A dangling pointer is a small number, that of an empty Weak the greatest. */
+    if (addr < LOWEST_ADDR || addr >= HIGHEST_ADDR || !row || !count ||
+        !is_first_visit(futures, place, addr, type))
         return;
     if (count > MAX_ELEMENTS)
         futures->is_partial[place->task] = true;

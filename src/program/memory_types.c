@@ -80,8 +80,9 @@ static const char *parameter_type_name(const struct layout *layout,
     return dwarf_attr_string(&type, DW_AT_name);
 }
 
-/* X of `fn poll(self: Pin<&mut X>, cx: &mut Context)`, as a hash of its name. */
-static bool polled_type(const struct layout *layout, die_ref function, uint64_t *hash)
+/* The name of X of `fn poll(self: Pin<&mut X>, cx: &mut Context)`. */
+static bool polled_type(const struct layout *layout, die_ref function, const char **polled,
+                        size_t *polled_length)
 {
     static const char begin[] = "Pin<&mut ";
     struct dwarf_die die, child;
@@ -100,10 +101,35 @@ static bool polled_type(const struct layout *layout, die_ref function, uint64_t 
         size_t length = strlen(name);
         is_method = str_starts_with(name, begin) && name[length - 1] == '>';
         if (is_method)
-            *hash = hash_bytes(name + strlen(begin), length - strlen(begin) - 1, 0);
+            *polled = name + strlen(begin), *polled_length = length - strlen(begin) - 1;
         nr++;
     }
     return false;
+}
+
+/*
+ * The compiler merges polls of equal code and keeps one: of a generic type with a poll all
+ * instances have one.  Not of those that are futures only when what is in them is.
+ */
+static bool generic_hash(const char *name, size_t length, uint64_t *hash)
+{
+    static const char *const wrappers[] = {"core::pin::Pin<", "alloc::boxed::Box<",
+                                           "core::panic::unwind_safe::AssertUnwindSafe<"};
+    const char *arguments = memchr(name, '<', length);
+    if (!arguments || arguments == name || *name == '&' || *name == '*')
+        return false;
+    for (size_t i = 0; i < sizeof(wrappers) / sizeof(*wrappers); i++)
+        if (strncmp(name, wrappers[i], strlen(wrappers[i])) == 0)
+            return false;
+    *hash = hash_bytes(name, (size_t)(arguments - name), 1);
+    return true;
+}
+
+static bool is_polled(const struct map *polled, const char *name)
+{
+    uint64_t generic;
+    return map_find(polled, hash_str(name, 0)) ||
+           (generic_hash(name, strlen(name), &generic) && map_find(polled, generic));
 }
 
 static void mark_futures(struct layout *layout)
@@ -113,15 +139,19 @@ static void mark_futures(struct layout *layout)
     struct map polled;
     map_init(&polled);
     for (size_t i = 0; i < polls->nr; i++) {
-        uint64_t hash = 0;
-        if (polled_type(layout, polls->rows[i].die, &hash))
-            map_put(&polled, hash, NULL);
+        const char *name = NULL;
+        size_t length = 0;
+        uint64_t generic;
+        if (!polled_type(layout, polls->rows[i].die, &name, &length))
+            continue;
+        map_put(&polled, hash_bytes(name, length, 0), NULL);
+        if (generic_hash(name, length, &generic))
+            map_put(&polled, generic, NULL);
     }
     for (uint32_t id = 1; id <= builder->tables[PLAN_TYPES].nr; id++) {
         struct plan_type *type = plan_builder_row(builder, PLAN_TYPES, id);
-        type->is_future =
-            type->kind == PLAN_TYPE_COROUTINE ||
-            map_find(&polled, hash_str(plan_builder_text(builder, type->name), 0)) != NULL;
+        type->is_future = type->kind == PLAN_TYPE_COROUTINE ||
+                          is_polled(&polled, plan_builder_text(builder, type->name));
     }
     map_deinit(&polled);
 }
