@@ -4,9 +4,7 @@
 use crate::shapes::leaf;
 use futures::FutureExt;
 use std::hint::black_box;
-use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 async fn left() -> u64 {
     leaf().await + 1 // @left
@@ -149,26 +147,6 @@ async fn mixed() -> u64 {
 }
 
 /// Spawns them; how many.
-/// Of a generic future that is held by reference the compiler may keep the poll of one instance only.
-async fn select_handle<T: Send + 'static>(mut handle: JoinHandle<T>) -> u64 {
-    tokio::select! {
-        done = &mut handle => u64::from(done.is_ok()),
-        () = tokio::time::sleep(Duration::from_secs(3600)) => 0,
-    }
-}
-
-async fn value<T>(made: impl FnOnce(u64) -> T) -> T {
-    made(leaf().await)
-}
-
-/// Two tasks for each: they have no tree in these comments, see test_trees.py.
-fn spawn_generic() -> usize {
-    tokio::spawn(select_handle(tokio::spawn(value(|sum| sum as u16))));
-    tokio::spawn(select_handle(tokio::spawn(value(|sum| sum.to_string()))));
-    tokio::spawn(select_handle(tokio::spawn(value(|sum| Ok::<u64, i64>(sum)))));
-    6
-}
-
 pub fn spawn() -> usize {
     tokio::spawn(join_two());
     tokio::spawn(join_three());
@@ -179,5 +157,5 @@ pub fn spawn() -> usize {
     tokio::spawn(futures_join());
     tokio::spawn(futures_select());
     tokio::spawn(mixed());
-    9 + spawn_generic()
+    9
 }
