@@ -20,7 +20,7 @@ COUNTS = re.compile(r"^\S*:? ?(\d+) passed, (\d+) failed", re.MULTILINE)
 
 class Tally:
     def __init__(self):
-        self.passed, self.failed, self.rows = 0, 0, []
+        self.passed, self.failed, self.rows, self.complaints = 0, 0, [], []
 
     def add(self, name, passed, failed, seconds):
         self.passed += passed
@@ -52,6 +52,8 @@ def step(tally, name, command, limit_s, **more):
     if status != 0 and not failed:
         failed = 1
     print(output if status else output[-2500:], flush=True)
+    if status:
+        tally.complaints.append((name, output))
     tally.add(name, passed, failed, time.monotonic() - began)
     return status == 0
 
@@ -64,9 +66,12 @@ def meson_suite(tally, name, build, limit_s, *arguments):
     status, output = run(["meson", "test", "-C", build, "--print-errorlogs", "--no-rebuild", *arguments],
                          limit_s)
     print(output[-6000:], flush=True)
-    results = [json.loads(line)["result"] for line in log.read_text().splitlines()] if log.exists() else []
-    good = sum(result in ("OK", "EXPECTEDFAIL") for result in results)
-    bad = len(results) - good
+    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    failed = [result for result in results if result["result"] not in ("OK", "EXPECTEDFAIL")]
+    good, bad = len(results) - len(failed), len(failed)
+    for result in failed:
+        tally.complaints.append((f"{result['name']} ({result['result']}, {result['duration']:.0f} s)",
+                                 result.get("stdout", "") + result.get("stderr", "")))
     if status and not bad:
         bad = 1
     tally.add(name, good, bad, time.monotonic() - began)
@@ -126,6 +131,8 @@ def main():
     print("\n")
     for name, passed, failed, seconds in tally.rows:
         print(f"  {name:45} {passed:5} passed {failed:3} failed {seconds:7.1f} s")
+    for name, output in tally.complaints:  # once more, where the end of a log shows it
+        print(f"\nFAILED {name}:\n" + "\n".join(output.splitlines()[-12:]))
     print(f"\n{tally.passed} passed, {tally.failed} failed")
     sys.exit(1 if tally.failed else 0)
 

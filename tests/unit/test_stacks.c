@@ -16,7 +16,7 @@
 #include "process/stacks.h"
 #include "program/elf_file.h"
 
-enum { LIMIT_MS = 5000, DEEP = 1000, BIG_BYTES = 400 << 10 };
+enum { LIMIT_MS = 60000, DEEP = 1000, BIG_BYTES = 400 << 10 };
 
 struct shared {
     volatile uint64_t ready;

@@ -27,7 +27,13 @@
 #include "process/proc.h"
 #include "process/target.h"
 
-enum { NR_WORKERS = 4, NR_SIGNALS = 4000, LIMIT_MS = 5000 };
+enum {
+    NR_WORKERS = 4,
+    NR_SIGNALS = 4000,
+    MAX_YOUNG = 32,    /* threads that were made and have not run yet */
+    MAX_CHILDREN = 16, /* of one test */
+    LIMIT_MS = 60000,  /* nothing here is timed: only a stop that never comes fails */
+};
 
 struct shared {
     volatile uint64_t ready;
@@ -35,6 +41,7 @@ struct shared {
     volatile uint64_t counters[64];
     volatile uint64_t thread_pointers[64];
     volatile uint64_t signals;
+    volatile uint64_t young;
     volatile uint64_t tid;
 };
 
@@ -87,16 +94,20 @@ static void be_counting(void)
 static void *end_at_once(void *context)
 {
     shared->counters[(uintptr_t)context]++;
+    __atomic_fetch_sub(&shared->young, 1, __ATOMIC_SEQ_CST);
     return NULL;
 }
 
-/* A thread that only makes threads. */
+/* A thread that only makes threads, but not more than a busy machine can run. */
 static void *make_threads(void *context)
 {
     for (;;) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, end_at_once, context) == 0)
+        if (__atomic_fetch_add(&shared->young, 1, __ATOMIC_SEQ_CST) < MAX_YOUNG &&
+            pthread_create(&thread, NULL, end_at_once, context) == 0)
             pthread_detach(thread);
+        else
+            __atomic_fetch_sub(&shared->young, 1, __ATOMIC_SEQ_CST), sched_yield();
         shared->ready = 1;
         if (shared->counters[(uintptr_t)context] % 64 == 0)
             sleep_ms(0);
@@ -178,6 +189,40 @@ static void be_nothing(void)
         pause();
 }
 
+/* Children that have not been ended: a test that fails leaves some. */
+static pid_t children[MAX_CHILDREN];
+
+static void remember_child(pid_t pid)
+{
+    for (size_t i = 0; i < MAX_CHILDREN; i++)
+        if (!children[i]) {
+            children[i] = pid;
+            return;
+        }
+    fail_msg("more than %d children", MAX_CHILDREN);
+}
+
+static void forget_child(pid_t pid)
+{
+    for (size_t i = 0; i < MAX_CHILDREN; i++)
+        if (children[i] == pid)
+            children[i] = 0;
+}
+
+static int end_children(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MAX_CHILDREN; i++)
+        if (children[i]) {
+            if (waitpid(children[i], NULL, WNOHANG | __WALL) == 0) { /* still ours, and alive */
+                kill(children[i], SIGKILL);
+                waitpid(children[i], NULL, __WALL);
+            }
+            children[i] = 0;
+        }
+    return 0;
+}
+
 static pid_t start(void (*body)(void))
 {
     memset((void *)shared, 0, sizeof(*shared));
@@ -189,6 +234,7 @@ static pid_t start(void (*body)(void))
         _exit(0);
     }
     assert_true(pid > 0);
+    remember_child(pid);
     return pid;
 }
 
@@ -203,6 +249,7 @@ static void end_child(pid_t pid)
 {
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, __WALL), pid);
+    forget_child(pid);
 }
 
 static void open_target(struct target *target, pid_t pid)
@@ -887,6 +934,8 @@ static void knows_32_bit_programs(void **state)
     assert_int_equal(proc_status_number(status, "VmSize"), 0);
 }
 
+#define LIVE_TEST(function) cmocka_unit_test_teardown(function, end_children)
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--wait") == 0)
@@ -894,25 +943,25 @@ int main(int argc, char **argv)
             pause();
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opens_a_process),
-        cmocka_unit_test(reads_memory),
-        cmocka_unit_test(reads_many_ranges),
-        cmocka_unit_test(finds_images_that_are_loaded_later),
-        cmocka_unit_test(opens_deleted_and_replaced_programs),
-        cmocka_unit_test(opens_programs_in_containers),
-        cmocka_unit_test(tells_why_not),
-        cmocka_unit_test(tells_who_traces_already),
-        cmocka_unit_test(tells_who_may),
-        cmocka_unit_test(stops_and_goes_on),
-        cmocka_unit_test(stops_what_makes_threads),
-        cmocka_unit_test(loses_no_signal),
-        cmocka_unit_test(leaves_a_stopped_process_stopped),
-        cmocka_unit_test(gives_up_on_a_thread_that_does_not_stop),
-        cmocka_unit_test(works_without_the_first_thread),
-        cmocka_unit_test(lets_go_when_killed),
-        cmocka_unit_test(tells_when_it_ended_meanwhile),
-        cmocka_unit_test(reads_lines_of_maps),
-        cmocka_unit_test(knows_32_bit_programs),
+        LIVE_TEST(opens_a_process),
+        LIVE_TEST(reads_memory),
+        LIVE_TEST(reads_many_ranges),
+        LIVE_TEST(finds_images_that_are_loaded_later),
+        LIVE_TEST(opens_deleted_and_replaced_programs),
+        LIVE_TEST(opens_programs_in_containers),
+        LIVE_TEST(tells_why_not),
+        LIVE_TEST(tells_who_traces_already),
+        LIVE_TEST(tells_who_may),
+        LIVE_TEST(stops_and_goes_on),
+        LIVE_TEST(stops_what_makes_threads),
+        LIVE_TEST(loses_no_signal),
+        LIVE_TEST(leaves_a_stopped_process_stopped),
+        LIVE_TEST(gives_up_on_a_thread_that_does_not_stop),
+        LIVE_TEST(works_without_the_first_thread),
+        LIVE_TEST(lets_go_when_killed),
+        LIVE_TEST(tells_when_it_ended_meanwhile),
+        LIVE_TEST(reads_lines_of_maps),
+        LIVE_TEST(knows_32_bit_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
