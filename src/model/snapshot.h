@@ -61,6 +61,33 @@ enum finished_because {
     NR_FINISHED_BECAUSE,
 };
 
+enum held_is {
+    HELD_UNKNOWN, /* there was no account of the heap */
+    HELD_EXACT,
+    HELD_AT_LEAST,
+    NR_HELD_IS,
+};
+
+enum slot_status {
+    SLOT_UNKNOWN, /* there was no account of the heap */
+    SLOT_LIVE,
+    SLOT_GONE, /* moved out or dropped: what is there belongs to nobody any more */
+    SLOT_UNSURE,
+    NR_SLOT_STATUSES,
+};
+
+/* Of a block: who keeps it. */
+enum block_class {
+    BLOCK_UNKNOWN,
+    BLOCK_CELL,
+    BLOCK_HELD,
+    BLOCK_MAYBE_HELD,
+    BLOCK_SHARED,
+    BLOCK_RUNTIME,
+    BLOCK_OTHER,
+    NR_BLOCK_CLASSES,
+};
+
 /* Exactly one. */
 struct snapshot_facts {
     uint32_t pid;         /* 0: a core that does not say */
@@ -135,12 +162,67 @@ struct snapshot_task {
     uint32_t nr_refs;                /* of the cell */
     uint32_t first_frame, nr_frames; /* of its await tree, a parent before its children */
     snapshot_str reason;             /* why there is no tree, or only a part of one */
+    /* Usable bytes of heap blocks, the cell's own not among them; ~0 where held_is is unknown. */
+    uint64_t held_bytes, maybe_held_bytes, shared_bytes;
+    uint32_t held_is;         /* enum held_is */
+    snapshot_str held_reason; /* why not exact */
+    uint32_t first_keeper, nr_keepers; /* of a finished task */
+    uint64_t cell_block_bytes;         /* of the cell's block; 0: none or unknown */
 };
 
 /* One future of an await tree. */
 struct snapshot_frame {
     uint32_t parent; /* in the task's own frames: position + 1; 0: the task's future itself */
     uint32_t state;  /* id */
+    uint32_t first_holding, nr_holdings; /* for each slot of the state, in order, one; then perhaps
+                                          * one for variables that debug info hides */
+};
+
+/* A variable of a frame and the heap it owns, to the bottom; a block is in one holding only, that of
+ * the innermost future. */
+struct snapshot_holding {
+    uint32_t slot;   /* id; 0: what debug info hides */
+    uint32_t status; /* enum slot_status */
+    uint32_t is;     /* enum held_is, of heap_bytes */
+    uint32_t nr_blocks;
+    uint64_t heap_bytes;      /* usable */
+    uint64_t requested_bytes; /* ~0: unknown */
+};
+
+/* A counted block (Arc) that several own, and all that it alone owns. */
+struct snapshot_shared {
+    uint64_t addr;
+    snapshot_str type;   /* "" unknown */
+    uint32_t nr_owners;  /* as its count says */
+    uint64_t bytes;      /* usable, with what it alone owns */
+    uint32_t first_task, nr_tasks; /* rows of SNAPSHOT_SHARED_TASKS: those of the owners that are tasks */
+};
+
+struct snapshot_shared_task {
+    uint32_t task; /* id */
+};
+
+/* What keeps the cell of a finished task: a word that is its address. */
+struct snapshot_keeper {
+    uint64_t addr;       /* of the word */
+    uint64_t block_addr; /* the block that has it; 0: a stack or a global */
+    uint64_t block_bytes;
+    uint32_t block_class; /* enum block_class */
+    uint32_t task;        /* id of the task that holds the block; 0: none */
+    snapshot_str slot;    /* the variable of that task; "" unknown */
+    snapshot_str place;   /* where there is no block: "stack of thread 12", "global in libx.so" */
+};
+
+/* The whole heap; no row where no account was made.  ~0: unknown. */
+struct snapshot_heap {
+    uint64_t live_bytes, cells_bytes, held_bytes, maybe_held_bytes, shared_bytes, runtime_bytes,
+        other_bytes, unknown_bytes;
+    uint64_t retained_bytes, rss_bytes;
+    uint64_t nr_blocks;
+    uint64_t fork_ns;       /* of stop_ns: the kernel's time for the copy; 0: no copy was made */
+    snapshot_str allocator; /* "glibc malloc" */
+    snapshot_str how;       /* "a copy-on-write child", "a longer stop", "the core" */
+    snapshot_str problem;   /* what is missing in the account, and why */
 };
 
 /* One sentence to the reader: what is missing and what to do. */
@@ -154,7 +236,11 @@ _Static_assert(sizeof(struct snapshot_runtime) == 32, "a file format");
 _Static_assert(sizeof(struct snapshot_kind) == 48, "a file format");
 _Static_assert(sizeof(struct snapshot_state) == 48, "a file format");
 _Static_assert(sizeof(struct snapshot_slot) == 24, "a file format");
-_Static_assert(sizeof(struct snapshot_task) == 48, "a file format");
+_Static_assert(sizeof(struct snapshot_task) == 96, "a file format");
+_Static_assert(sizeof(struct snapshot_holding) == 32, "a file format");
+_Static_assert(sizeof(struct snapshot_shared) == 32, "a file format");
+_Static_assert(sizeof(struct snapshot_keeper) == 40, "a file format");
+_Static_assert(sizeof(struct snapshot_heap) == 112, "a file format");
 
 enum snapshot_table_id {
     SNAPSHOT_STRINGS, /* bytes; the first and the last are NUL */
@@ -168,6 +254,11 @@ enum snapshot_table_id {
     SNAPSHOT_TASKS,
     SNAPSHOT_FRAMES,
     SNAPSHOT_NOTES,
+    SNAPSHOT_HOLDINGS,
+    SNAPSHOT_SHARED,
+    SNAPSHOT_SHARED_TASKS,
+    SNAPSHOT_KEEPERS,
+    SNAPSHOT_HEAP, /* one row or none */
     NR_SNAPSHOT_TABLES,
 };
 
@@ -215,6 +306,11 @@ SNAPSHOT_ROWS(slot, SNAPSHOT_SLOTS)
 SNAPSHOT_ROWS(task, SNAPSHOT_TASKS)
 SNAPSHOT_ROWS(frame, SNAPSHOT_FRAMES)
 SNAPSHOT_ROWS(note, SNAPSHOT_NOTES)
+SNAPSHOT_ROWS(holding, SNAPSHOT_HOLDINGS)
+SNAPSHOT_ROWS(shared, SNAPSHOT_SHARED)
+SNAPSHOT_ROWS(shared_task, SNAPSHOT_SHARED_TASKS)
+SNAPSHOT_ROWS(keeper, SNAPSHOT_KEEPERS)
+SNAPSHOT_ROWS(heap, SNAPSHOT_HEAP)
 #undef SNAPSHOT_ROWS
 
 static inline struct snapshot_facts *snapshot_facts(const struct snapshot *snapshot)

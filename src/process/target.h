@@ -62,6 +62,13 @@ struct core_segment {
 
 struct pause;
 
+/* How the whole memory of a live target is kept for a longer look (target_fork). */
+struct target_copy {
+    pid_t pid;        /* of the copy-on-write child as we see it; 0: none */
+    int memory_fd;    /* /proc/PID/mem of it */
+    uint64_t fork_ns; /* how long the kernel took to make it */
+};
+
 struct target {
     pid_t pid;        /* 0 for a core without a process id */
     pid_t memory_tid; /* live: whom to ask for memory: pid, or a living thread where the first of
@@ -77,6 +84,7 @@ struct target {
     bool is_core;
     struct pause *pause;    /* live: while it is stopped */
     uint64_t stop_began_ns; /* CLOCK_MONOTONIC; before the first thread was asked to stop */
+    struct target_copy copy; /* pid 0: none */
     /* a core: */
     struct file *core;
     struct file *files; /* of its images, for memory that the core left out */
@@ -136,3 +144,17 @@ MUST_CHECK bool target_stop(struct target *target, unsigned limit_ms, struct err
  * stopped).  The registers in `threads` stay as they were.
  */
 uint64_t target_resume(struct target *target);
+
+/*
+ * In the stopped target: makes a copy-on-write child of it, from which all reads come from now on
+ * and after target_resume: its memory at one moment.  What a child does not have (shared mappings,
+ * MADV_DONTFORK, MADV_WIPEONFORK) is read into memory of ours before this returns, up to a limit.
+ * ERROR_TARGET: it cannot be done safely (seccomp, no memory, no thread to do it by): the target is
+ * as it was, and reads come from it.  The child never runs, dies with asyncmem, is the first to go when
+ * memory ends, and the target sees nothing of it.  Source: the sequence in the head of process/copy.c.
+ */
+MUST_CHECK bool target_fork(struct target *target, struct error *err);
+/* Ends the child and has it reaped.  Also done by target_close. */
+void target_end_copy(struct target *target);
+/* What the fork will take, roughly, in ns: from the size of its page tables.  0: unknown. */
+uint64_t target_fork_estimate_ns(const struct target *target);
