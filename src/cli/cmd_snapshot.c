@@ -95,11 +95,26 @@ static bool load_plans(struct image_plans *plans, const struct target *target,
     return true;
 }
 
+static void announce_stop(uint64_t stop_ns)
+{
+    fprintf(stderr, "asyncmem: the process stands still for about %llu ms, for the heap account\n",
+            (unsigned long long)(stop_ns / 1000000));
+}
+
 static bool open_target(struct target *target, const struct snapshot_args *args, struct error *err)
 {
     if (args->core)
         return target_open_core(target, args->core, args->exe, err);
     return target_open(target, args->pid, err);
+}
+
+static struct heap_options heap_options(const struct snapshot_args *args)
+{
+    return (struct heap_options){
+        .is_off = args->no_heap,
+        .stop_limit_ns = args->has_stop_limit ? args->stop_limit_ms * 1000000 : ~(uint64_t)0,
+        .announce = announce_stop,
+    };
 }
 
 /* Fills an initialised snapshot. */
@@ -112,7 +127,13 @@ static bool take(struct snapshot *snapshot, const struct snapshot_args *args, st
         return false;
     bool ok = load_plans(&plans, &target, &args->show.common, err);
     if (ok) {
-        ok = task_reader_read(&reader, &target, plans.images, plans.plans, plans.nr, err);
+        const struct task_request request = {
+            .images = plans.images,
+            .plans = plans.plans,
+            .nr_plans = plans.nr,
+            .heap = heap_options(args),
+        };
+        ok = task_reader_read(&reader, &target, &request, err);
         if (ok)
             snapshot_build(snapshot, &reader,
                            target.nr_images ? target.images[0].name : target.name);

@@ -164,8 +164,8 @@ struct snapshot_task {
     snapshot_str reason;             /* why there is no tree, or only a part of one */
     /* Usable bytes of heap blocks, the cell's own not among them; ~0 where held_is is unknown. */
     uint64_t held_bytes, maybe_held_bytes, shared_bytes;
-    uint32_t held_is;         /* enum held_is */
-    snapshot_str held_reason; /* why not exact */
+    uint32_t held_is;                  /* enum held_is */
+    snapshot_str held_reason;          /* why not exact */
     uint32_t first_keeper, nr_keepers; /* of a finished task */
     uint64_t cell_block_bytes;         /* of the cell's block; 0: none or unknown */
 };
@@ -175,14 +175,22 @@ struct snapshot_frame {
     uint32_t parent; /* in the task's own frames: position + 1; 0: the task's future itself */
     uint32_t state;  /* id */
     uint32_t first_holding, nr_holdings; /* for each slot of the state, in order, one; then perhaps
-                                          * one for variables that debug info hides */
+                                          * one HIDDEN and one AWAITED */
+};
+
+enum holding_what {
+    HOLDING_SLOT,
+    HOLDING_HIDDEN, /* variables that debug info does not describe; slot 0 */
+    HOLDING_AWAITED, /* the awaited future itself: its box, or what it holds that has no variables; slot 0 */
+    NR_HOLDING_WHATS,
 };
 
 /* A variable of a frame and the heap it owns, to the bottom; a block is in one holding only, that of
  * the innermost future. */
 struct snapshot_holding {
-    uint32_t slot;   /* id; 0: what debug info hides */
-    uint32_t status; /* enum slot_status */
+    uint32_t slot;   /* id; 0: none */
+    uint16_t what;   /* enum holding_what */
+    uint16_t status; /* enum slot_status */
     uint32_t is;     /* enum held_is, of heap_bytes */
     uint32_t nr_blocks;
     uint64_t heap_bytes;      /* usable */
@@ -192,10 +200,11 @@ struct snapshot_holding {
 /* A counted block (Arc) that several own, and all that it alone owns. */
 struct snapshot_shared {
     uint64_t addr;
-    snapshot_str type;   /* "" unknown */
-    uint32_t nr_owners;  /* as its count says */
-    uint64_t bytes;      /* usable, with what it alone owns */
-    uint32_t first_task, nr_tasks; /* rows of SNAPSHOT_SHARED_TASKS: those of the owners that are tasks */
+    snapshot_str type;  /* "" unknown */
+    uint32_t nr_owners; /* as its count says */
+    uint64_t bytes;     /* usable, with what it alone owns */
+    uint32_t first_task,
+        nr_tasks; /* rows of SNAPSHOT_SHARED_TASKS: those of the owners that are tasks */
 };
 
 struct snapshot_shared_task {
