@@ -6,8 +6,9 @@
 
 #include "process/proc.h"
 
-/* A longer stop is only made where this is not exceeded, unless --stop-limit says more. */
-#define USUAL_STOP_NS (100 * UINT64_C(1000000))
+/* A longer stop than this is not made, unless --stop-limit says more; from the second on it is announced. */
+#define USUAL_STOP_NS (1000 * UINT64_C(1000000))
+#define SHORT_STOP_NS (100 * UINT64_C(1000000))
 /* Reading and running drop code, roughly. */
 #define NS_A_MIB 2000000
 
@@ -43,7 +44,7 @@ static bool decide_stop(struct heap_account *account, const struct heap_options 
                  (unsigned long long)(limit / 1000000), (unsigned long long)(estimate / 500000));
         return false;
     }
-    if (options->announce)
+    if (options->announce && estimate > SHORT_STOP_NS)
         options->announce(estimate);
     account->how = "a longer stop";
     return true;
@@ -70,6 +71,8 @@ bool heap_account_begin(struct heap_account *account, struct target *target,
                  (unsigned long long)(fork_ns / 1000000));
         return account->is_there = decide_stop(account, options, why);
     }
+    if (options->announce && fork_ns > SHORT_STOP_NS)
+        options->announce(fork_ns);
     if (!target_fork(target, &err)) {
         snprintf(why, sizeof(why), "no copy could be made (%.120s)", err.message);
         return account->is_there = decide_stop(account, options, why);

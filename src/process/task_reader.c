@@ -48,7 +48,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
         process_plan_init(&reader->plans[i], request->images[i], request->plans[i]);
     if (!target_read_mappings(target, err)) /* compiling plans may have taken a while */
         return false;
-    task_cells_init(&reader->cells, target, reader->plans, nr_plans);
+    task_cells_init(&reader->cells, target, reader->plans, request->nr_plans);
     task_cells_scan(&reader->cells);
     task_cells_make_room(&reader->cells);
     reading_init(&reader->reading, target,
