@@ -357,6 +357,30 @@ void drop_functions_intercept(const struct drop_functions *functions, struct emu
         emulator_intercept(emulator, functions->rows[i].addr, functions->rows[i].answer, run);
 }
 
+/* --- drop glue ------------------------------------------------------------------------------- */
+
+/* `<X as Drop>::drop` in both manglings; of drop glue, every compiler's name. */
+static bool is_glue(const char *name)
+{
+    size_t length = strlen(name);
+    return strstr(name, "drop_in_place") || strstr(name, "drop_glue") ||
+           (length > 24 && strncmp(name + length - 24, "4drop17h", 8) == 0) ||
+           (name[0] == '_' && name[1] == 'R' && str_ends_with(name, "4drop"));
+}
+
+static void take_glue(void *context, const char *name, uint64_t addr, bool is_ifunc)
+{
+    if (!is_ifunc && is_glue(name))
+        *map_put(context, addr, NULL) = 1;
+}
+
+void drop_functions_list_glue(struct map *glue, const struct target *target)
+{
+    map_init(glue);
+    for (size_t i = 0; i < target->nr_images; i++)
+        image_symbols_visit(&target->images[i], take_glue, glue);
+}
+
 /* --- system calls: the copy has no files; what others would see does not happen ---------------- */
 
 static enum emulator_answer answer_futex(void *context, struct emulator *emulator)

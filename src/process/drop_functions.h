@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/map.h"
 #include "base/memory.h"
 #include "process/emulator.h"
 
@@ -30,3 +31,9 @@ void drop_functions_intercept(const struct drop_functions *functions, struct emu
                               struct drop_run *run);
 /* A `syscall` instruction; context is a struct drop_run. */
 enum emulator_answer drop_answer_syscall(void *context, struct emulator *emulator, uint64_t number);
+
+/*
+ * Addresses of functions that only drop a value (drop_in_place, Drop::drop), as symbols name them, into
+ * a map: what one of them cannot do may be left out, and the rest still holds.
+ */
+void drop_functions_list_glue(struct map *glue, const struct target *target);

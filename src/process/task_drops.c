@@ -40,6 +40,9 @@ struct dropping {
     struct drop_worker *workers;
     struct drop_rows *rows; /* by span */
     uint64_t max_instructions;
+    bool *has_failed;           /* by task: its run did not come to its end */
+    bool is_second;             /* those are run again, and what they cannot do is left out */
+    struct map glue;            /* then: addresses of functions that only drop a value */
     struct shared_parts *parts; /* by shared */
 };
 
@@ -229,6 +232,30 @@ static void end_rows(struct task_drop *drop, const struct drop_rows *rows)
     drop->nr_reads = (uint32_t)rows->nr_reads - drop->first_read;
 }
 
+/* Leaves out the innermost drop of the calls that were under way; false: there is none. */
+static bool leave_out(const struct dropping *dropping, struct drop_run *run, enum emulator_end *end)
+{
+    for (size_t at = run->emulator->nr_calls; at-- > 1;)
+        if (map_find(&dropping->glue, run->emulator->calls[at].function)) {
+            *end = emulator_abandon(run->emulator, at, dropping->max_instructions);
+            return true;
+        }
+    return false;
+}
+
+static void run_dealloc(const struct dropping *dropping, struct drop_worker *worker,
+                        const struct task_cell *cell, const char **reason)
+{
+    enum { MAX_LEFT_OUT = 64 };
+    struct drop_run *run = &worker->run;
+    enum emulator_end end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
+    if (end != EMULATOR_RETURNED)
+        *reason = reason_of(worker, end);
+    for (int i = 0; dropping->is_second && end != EMULATOR_RETURNED && i < MAX_LEFT_OUT; i++)
+        if (end == EMULATOR_BUDGET || !leave_out(dropping, run, &end))
+            break;
+}
+
 static void drop_task(struct dropping *dropping, struct drop_worker *worker, uint32_t task,
                       struct drop_rows *rows)
 {
@@ -239,13 +266,17 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
     struct drop_trace trace = {.blocks = dropping->drops->blocks,
                                .cell_block = block_of(dropping, cell->addr)};
     run->futures = ranges;
-    enum emulator_end end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
-    drop->was_run = true;
+    run_dealloc(dropping, worker, cell, &drop->reason);
+    dropping->has_failed[task] = drop->reason && !dropping->is_second;
     begin_rows(drop, rows);
-    drop_trace_take(&trace, run, dropping->is_cell, rows);
+    if (!dropping->has_failed[task]) {
+        drop_trace_take(&trace, run, dropping->is_cell, rows);
+        drop->was_run = true;
+        if (!drop->reason)
+            drop->reason = trace_problem(&trace);
+        drop->is_exact = !drop->reason;
+    }
     end_rows(drop, rows);
-    drop->reason = end == EMULATOR_RETURNED ? trace_problem(&trace) : reason_of(worker, end);
-    drop->is_exact = !drop->reason;
     for (size_t i = drop->first_share; i < rows->nr_shares; i++)
         rows->shares[i].task = task;
     run->futures = NULL;
@@ -270,6 +301,8 @@ static void drop_span(void *context, unsigned worker, size_t span)
     size_t end = (span + 1) * SPAN_TASKS < cells->nr ? (span + 1) * SPAN_TASKS : cells->nr;
     for (size_t i = span * SPAN_TASKS; i < end; i++) {
         struct task_drop *drop = &dropping->drops->rows[i];
+        if (dropping->is_second && !dropping->has_failed[i])
+            continue;
         drop->reason = why_not(dropping, &cells->rows[i]);
         drop->cell_block = block_of(dropping, cells->rows[i].addr);
         if (!drop->reason)
@@ -426,6 +459,19 @@ static void read_shared(struct dropping *dropping)
     free(dropping->parts);
 }
 
+static void run_again(struct dropping *dropping, size_t nr_spans)
+{
+    bool has_failed = false;
+    for (size_t i = 0; i < dropping->cells->nr; i++)
+        has_failed |= dropping->has_failed[i];
+    if (!has_failed)
+        return;
+    dropping->is_second = true;
+    drop_functions_list_glue(&dropping->glue, dropping->target);
+    parallel_for(nr_spans, drop_span, dropping);
+    map_deinit(&dropping->glue);
+}
+
 /* --- all ------------------------------------------------------------------------------------- */
 
 static void mark_cells(struct dropping *dropping)
@@ -485,6 +531,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
         .cells = cells,
         .workers = memory_alloc(nr_workers * sizeof(*dropping.workers)),
         .rows = memory_alloc((nr_spans + 1) * sizeof(*dropping.rows)),
+        .has_failed = memory_alloc(cells->nr + 1),
         .max_instructions = MIN_INSTRUCTIONS + blocks->nr * INSTRUCTIONS_A_BLOCK,
     };
     drop_functions_find(&dropping.functions, cells->target);
@@ -492,11 +539,13 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
     list_frames(&dropping, futures);
     find_deallocs(&dropping);
     parallel_for(nr_spans, drop_span, &dropping);
+    run_again(&dropping, nr_spans);
     put_together(&dropping, nr_spans);
     read_shared(&dropping);
     end_workers(&dropping, nr_workers);
     drop_functions_deinit(&dropping.functions);
     free(dropping.rows);
+    free(dropping.has_failed);
     free(dropping.is_cell);
     free(dropping.deallocs);
     free(dropping.first_frame);
