@@ -4,15 +4,12 @@
  * vtable.  Through one buffer, pages that were never touched left out (pagemap, proc(5)), while the
  * target runs.
  */
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "process/task_cells.h"
+#include "process/touched_pages.h"
 
-enum { BUFFER_BYTES = 1 << 20, PAGE_BYTES = 4096, PAGES_AT_ONCE = 1 << 16 };
-enum { WORTH_A_PAGEMAP_BYTES = 1 << 18, MAX_SPAN_GAP_BYTES = 1 << 22 };
+enum { BUFFER_BYTES = 1 << 20, PAGE_BYTES = 4096, MAX_SPAN_GAP_BYTES = 1 << 22 };
 
 /* Vtables that lie near each other: those of one image. */
 struct vtable_span {
@@ -22,9 +19,7 @@ struct vtable_span {
 
 struct scan {
     struct task_cells *cells;
-    int pagemap;     /* -1: none */
     uint64_t *words; /* BUFFER_BYTES */
-    uint64_t *pages; /* PAGES_AT_ONCE entries of pagemap */
     struct vtable_span *spans;
     size_t nr_spans;
 };
@@ -51,8 +46,9 @@ static void see_words(struct scan *scan, uint64_t addr, size_t nr)
     }
 }
 
-static void scan_range(struct scan *scan, uint64_t start, uint64_t end)
+static void scan_range(void *context, uint64_t start, uint64_t end)
 {
+    struct scan *scan = context;
     while (start < end) {
         size_t wanted = end - start < BUFFER_BYTES ? end - start : BUFFER_BYTES;
         size_t got = target_read(scan->cells->target, start, scan->words, wanted);
@@ -60,31 +56,6 @@ static void scan_range(struct scan *scan, uint64_t start, uint64_t end)
         scan->cells->scanned_bytes += got;
         /* Behind a page that cannot be read more may follow. */
         start += got == wanted ? got : (got + PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
-    }
-}
-
-/* Bits 63 and 62 of an entry: present, swapped out. */
-static void scan_touched(struct scan *scan, uint64_t start, uint64_t end)
-{
-    while (start < end) {
-        uint64_t nr = (end - start) / PAGE_BYTES;
-        nr = nr < PAGES_AT_ONCE ? nr : PAGES_AT_ONCE;
-        ssize_t got = pread(scan->pagemap, scan->pages, nr * 8, (off_t)(start / PAGE_BYTES * 8));
-        if (got <= 0) {
-            scan_range(scan, start, end);
-            return;
-        }
-        uint64_t read = (uint64_t)got / 8;
-        for (uint64_t page = 0; page < read;) {
-            uint64_t first = page;
-            while (page < read && scan->pages[page] >> 62)
-                page++;
-            if (page > first)
-                scan_range(scan, start + first * PAGE_BYTES, start + page * PAGE_BYTES);
-            else
-                page++;
-        }
-        start += read * PAGE_BYTES;
     }
 }
 
@@ -116,20 +87,14 @@ static bool is_scanned(const struct mapping *mapping)
 static void scan_live(struct scan *scan)
 {
     const struct target *target = scan->cells->target;
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)target->pid);
-    scan->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    struct touched_pages touched;
+    touched_pages_open(&touched, target);
     for (size_t i = 0; i < target->nr_mappings; i++) {
         const struct mapping *mapping = &target->mappings[i];
-        if (!is_scanned(mapping))
-            continue;
-        if (scan->pagemap >= 0 && mapping->end - mapping->start >= WORTH_A_PAGEMAP_BYTES)
-            scan_touched(scan, mapping->start, mapping->end);
-        else
-            scan_range(scan, mapping->start, mapping->end);
+        if (is_scanned(mapping))
+            touched_pages_each(&touched, mapping->start, mapping->end, scan_range, scan);
     }
-    if (scan->pagemap >= 0)
-        close(scan->pagemap);
+    touched_pages_close(&touched);
 }
 
 /* Only what the core holds: its headers may tell of much more memory. */
@@ -145,9 +110,7 @@ static void scan_core(struct scan *scan)
 
 void cell_scan(struct task_cells *cells)
 {
-    struct scan scan = {.cells = cells,
-                        .words = memory_alloc(BUFFER_BYTES),
-                        .pages = memory_alloc(PAGES_AT_ONCE * sizeof(uint64_t))};
+    struct scan scan = {.cells = cells, .words = memory_alloc(BUFFER_BYTES)};
     find_spans(&scan);
     if (cells->target->is_core)
         scan_core(&scan);
@@ -157,5 +120,4 @@ void cell_scan(struct task_cells *cells)
         free(scan.spans[s].bits);
     free(scan.spans);
     free(scan.words);
-    free(scan.pages);
 }

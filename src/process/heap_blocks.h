@@ -20,7 +20,7 @@ enum heap_allocator {
 };
 
 struct heap_block {
-    uint64_t addr; /* what malloc returned */
+    uint64_t addr;       /* what malloc returned */
     uint64_t size_bytes; /* usable */
 };
 

@@ -15,7 +15,7 @@ enum heap_class {
     HEAP_CLASS_CELL,
     HEAP_CLASS_HELD,
     HEAP_CLASS_MAYBE_HELD, /* reached from one task only, by pointers of unknown type */
-    HEAP_CLASS_SHARED,     /* owned by several tasks, or by tasks and others, together; and what only
+    HEAP_CLASS_SHARED, /* owned by several tasks, or by tasks and others, together; and what only
                             * such blocks reach */
     HEAP_CLASS_RUNTIME,
     HEAP_CLASS_OTHER, /* reached from globals, stacks or such blocks */
@@ -31,10 +31,12 @@ struct heap_keeper {
 
 struct heap_classes {
     uint8_t *classes; /* by block: enum heap_class */
-    uint32_t *tasks;  /* by block: of HELD, MAYBE_HELD and CELL: position + 1 in cells->rows; else 0 */
+    uint32_t
+        *tasks; /* by block: of HELD, MAYBE_HELD and CELL: position + 1 in cells->rows; else 0 */
     uint64_t bytes[NR_HEAP_CLASSES];
     uint64_t nr_blocks[NR_HEAP_CLASSES];
-    struct heap_keeper *keepers; /* by task; not the allocator's, the runtime's list's or the cell's own */
+    struct heap_keeper
+        *keepers; /* by task; not the allocator's, the runtime's list's or the cell's own */
     size_t nr_keepers, keepers_capacity;
 };
 
