@@ -169,7 +169,10 @@ static void trees_are_drawn_in_order(void **state)
     static const uint32_t parents[] = {0, 1, 1, 2, 3, 2};
     struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[3];
     for (uint32_t i = 0; i < 6; i++) {
-        const struct snapshot_frame frame = {parents[i], i == 0 ? 4 : i < 3 ? 2 : 5};
+        const struct snapshot_frame frame = {.parent = parents[i],
+                                             .state = i == 0  ? 4
+                                                      : i < 3 ? 2
+                                                              : 5};
         uint32_t id = snapshot_add(snapshot, SNAPSHOT_FRAMES, &frame);
         task->first_frame = i ? task->first_frame : id;
         task->nr_frames++;
@@ -190,7 +193,7 @@ static void deep_trees_stay_on_the_screen(void **state)
     struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[3];
     task->nr_frames = 5000;
     for (uint32_t i = 0; i < task->nr_frames; i++) {
-        const struct snapshot_frame frame = {i, 2};
+        const struct snapshot_frame frame = {.parent = i, .state = 2};
         uint32_t id = snapshot_add(snapshot, SNAPSHOT_FRAMES, &frame);
         task->first_frame = i ? task->first_frame : id;
     }
