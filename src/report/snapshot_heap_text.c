@@ -167,11 +167,9 @@ void snapshot_put_heap(const struct snapshot_report *report, const struct displa
     const struct snapshot *snapshot = report->snapshot;
     const struct snapshot_heap *heap = find_heap(snapshot);
     struct text line;
-    fputs("\n", display->out);
-    if (!heap) {
-        display_sentence(display, "", "Heap: it was not looked at; what tasks hold is not known.");
+    if (!heap)
         return;
-    }
+    fputs("\n", display->out);
     text_init(&line);
     append_heap(snapshot, heap, &line);
     display_bold(display, true);

@@ -98,13 +98,14 @@ struct widths {
 static struct widths measure(const struct snapshot_row *rows, size_t nr,
                              const struct display *display)
 {
-    static const unsigned least[SNAPSHOT_ROW_NUMBERS] = {7, 12, 12, 9};
+    static const unsigned blanks[SNAPSHOT_ROW_NUMBERS] = {2, 2, 2, 1},
+                          least[SNAPSHOT_ROW_NUMBERS] = {7, 12, 12, 9};
     bool narrow = display->columns < SNAPSHOT_NARROW_COLUMNS;
     struct widths widths = {0};
     unsigned others = 2;
     for (size_t i = 0; i < SNAPSHOT_ROW_NUMBERS; i++) {
         unsigned own = widest(rows, nr, offsetof(struct snapshot_row, numbers[i]), UINT32_MAX);
-        widths.numbers[i] = !own ? 0 : own + 1 < least[i] ? least[i] : own + 1;
+        widths.numbers[i] = !own ? 0 : own + blanks[i] < least[i] ? least[i] : own + blanks[i];
         others += widths.numbers[i];
     }
     widths.place =

@@ -112,7 +112,8 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
     } else {
         text_append_str(&line, "(hidden variable)");
     }
-    display_dim(tree->display, is_dim);
+    if (is_dim)
+        display_dim(tree->display, true);
     snapshot_put_line(tree->display, &line);
     if (is_dim)
         display_dim(tree->display, false);
