@@ -21,8 +21,12 @@ enum {
     OPTION_EXE,
     OPTION_EVERY,
     OPTION_COUNT,
+    OPTION_NO_HEAP,
+    OPTION_STOP_LIMIT,
     OPTION_OUTPUT = 'o',
 };
+
+enum { MAX_STOP_LIMIT_MS = 3600000 };
 
 struct snapshot_args {
     struct snapshot_show_options show;
@@ -30,6 +34,9 @@ struct snapshot_args {
     pid_t pid;
     double every_s; /* 0: once */
     uint64_t count; /* 0: without end */
+    bool no_heap;
+    bool has_stop_limit;
+    uint64_t stop_limit_ms;
 };
 
 /* The images of a target that have tasks, with their plans. */
@@ -229,6 +236,16 @@ static bool take_option(struct snapshot_args *args, int option, const char *valu
             return true;
         command_usage(&cmd_snapshot, "--count takes a number from 1 on, not '%s'", value);
         return false;
+    case OPTION_NO_HEAP:
+        args->no_heap = true;
+        return true;
+    case OPTION_STOP_LIMIT:
+        args->has_stop_limit =
+            parse_number(value, &args->stop_limit_ms) && args->stop_limit_ms <= MAX_STOP_LIMIT_MS;
+        if (!args->has_stop_limit)
+            command_usage(&cmd_snapshot, "--stop-limit takes milliseconds up to %d, not '%s'",
+                          MAX_STOP_LIMIT_MS, value);
+        return args->has_stop_limit;
     default:
         return snapshot_show_option_take(&args->show, &cmd_snapshot, option, value);
     }
@@ -258,6 +275,8 @@ static int check_args(struct snapshot_args *args, int nr, char **values)
         return command_usage(&cmd_snapshot, "--count goes with --every S");
     if (args->every_s != 0 && args->core)
         return command_usage(&cmd_snapshot, "--every goes with a process id");
+    if (args->has_stop_limit && args->core)
+        return command_usage(&cmd_snapshot, "--stop-limit goes with a process id");
     if (args->every_s != 0 && args->output)
         return command_usage(&cmd_snapshot, "-o keeps one snapshot: it does not go with --every");
     return EXIT_FINE;
@@ -274,6 +293,8 @@ static const struct option long_options[] = {
     {"top", required_argument, NULL, OPTION_TASK_TOP},
     {"every", required_argument, NULL, OPTION_EVERY},
     {"count", required_argument, NULL, OPTION_COUNT},
+    {"no-heap", no_argument, NULL, OPTION_NO_HEAP},
+    {"stop-limit", required_argument, NULL, OPTION_STOP_LIMIT},
     {"output", required_argument, NULL, OPTION_OUTPUT},
     {"no-cache", no_argument, NULL, OPTION_NO_CACHE},
     {"color", required_argument, NULL, OPTION_COLOR},
@@ -308,10 +329,13 @@ const struct command cmd_snapshot = {
         "      --json          print one JSON document (schema asyncmem.snapshot/1)\n"
         "      --task ID       one task whole: its await tree and variables\n"
         "      --match TEXT    only tasks that have TEXT in a future, file or status\n"
-        "      --group WHAT    lines by future and await point; type: by future; await: by await\n"
+        "      --group WHAT    lines by future and await point; type: by future; await: by await;\n"
+        "                      variable: by the variable that holds\n"
         "      --top N         at most N lines of a table\n"
         "      --every S       again every S seconds\n"
         "      --count N       with --every: N times\n"
+        "      --no-heap       leave out what tasks hold in the heap; the stop is shorter\n"
+        "      --stop-limit MS leave that out too where it would stop the process for longer\n"
         "  -o, --output FILE   also keep the snapshot in FILE, for asyncmem report\n"
         "      --no-cache      neither use nor write the plan cache\n"
         "      --color WHEN    auto, always or never\n"

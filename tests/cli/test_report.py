@@ -70,7 +70,7 @@ class Refuses(unittest.TestCase):
     def test_wrong_usage(self):
         self.expect(2, "which file?")
         self.expect(2, "one file at a time", SAMPLE, SAMPLE)
-        self.expect(2, "--group takes type or await, not 'x'", "--group", "x", SAMPLE)
+        self.expect(2, "--group takes type, await or variable, not 'x'", "--group", "x", SAMPLE)
         self.expect(2, "--task takes a number from 1 on, not '0'", "--task", "0", SAMPLE)
         self.expect(2, "--top takes a number from 1 on, not 'no'", "--top", "no", SAMPLE)
         self.expect(2, "no task 10: its tasks are 1 to 9", "--task", "10", SAMPLE)

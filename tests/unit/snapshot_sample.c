@@ -259,6 +259,7 @@ void sample_snapshot_held(struct snapshot *snapshot)
     hold(snapshot, 5, 0, HELD_EXACT);
     hold(snapshot, 6, 16, HELD_EXACT);
     hold(snapshot, 8, 90000, HELD_EXACT);
+    snapshot_tasks(snapshot, NULL)[7].cell_block_bytes = 0; /* a root */
     snapshot_str reason = str(snapshot, "its drop code waits for a lock");
     snapshot_tasks(snapshot, NULL)[1].held_reason = reason;
     snapshot_tasks(snapshot, NULL)[1].maybe_held_bytes = 96;

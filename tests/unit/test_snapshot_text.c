@@ -85,6 +85,7 @@ static void one_screen(void **state)
            "       2 wakers or abort handles keep the cell\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
 }
@@ -102,6 +103,7 @@ static void by_type(void **state)
            "      3       1,536      448  demo::job\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "Left out: 2 groups with 2 tasks; --top N shows more\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
@@ -122,6 +124,7 @@ static void by_await(void **state)
            "      5 tasks at no await, or at one that is not known\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
 }
