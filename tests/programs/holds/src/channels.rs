@@ -149,7 +149,7 @@ async fn ticks() {
 async fn times_out() {
     hold!(beside = text(67));
     let waiting = timeout(LONG, async {
-        hold!(inside = vec![1u8; 168]);
+        hold!("{async_block", inside = vec![1u8; 168]);
         rest().await;
         drop(inside);
     });
@@ -159,13 +159,15 @@ async fn times_out() {
 
 async fn delays() {
     let mut queue = DelayQueue::new();
-    (0..5).for_each(|length| drop(queue.insert(text(length * 10 + 50), LONG)));
+    for length in 0..5 {
+        queue.insert(text(length * 10 + 50), LONG);
+    }
     rest().await;
     drop(queue);
 }
 
 async fn child(ballast: Vec<u8>) {
-    hold!(more = text(31));
+    let more = text(31);
     rest().await;
     drop((ballast, more));
 }

@@ -4,7 +4,7 @@
 use crate::values::text;
 use crate::{cases, values, Places};
 use async_trait::async_trait;
-use futures::future::{self, BoxFuture, FutureExt, LocalBoxFuture};
+use futures::future::{self, BoxFuture, FutureExt, LocalBoxFuture, Shared};
 use futures::stream::{self, FuturesOrdered, FuturesUnordered, StreamExt};
 use ledger::{arrived, hold, rest, weigh, Cases};
 use std::future::Future;
@@ -31,7 +31,7 @@ async fn quick(length: usize) -> Result<String, Box<dyn std::error::Error + Send
 }
 
 async fn deep_3(given: Vec<u8>) {
-    hold!(third = text(300));
+    hold!("deep_3", third = text(300));
     leaf(30).await;
     drop((given, third));
 }
@@ -56,7 +56,8 @@ async fn joins_two() {
 
 /// One of them has ended, and its output waits.
 async fn joins_with_an_ended_one() {
-    black_box(future::join3(quick(50), leaf(1000), quick(0)).await);
+    let (first, _, last) = black_box(future::join3(quick(50), leaf(1000), quick(0)).await);
+    drop((first, last));
 }
 
 async fn tries_to_join() {
@@ -124,6 +125,11 @@ async fn shared_twice() {
     black_box(future::join(shared, other).await);
 }
 
+async fn awaits(shared: Shared<BoxFuture<'static, usize>>) {
+    arrived();
+    black_box(shared.await);
+}
+
 fn recursion(depth: usize) -> BoxFuture<'static, usize> {
     async move {
         let ballast = black_box(text(depth * 111));
@@ -159,7 +165,7 @@ async fn folds_a_stream() {
 }
 
 async fn runs_for_each() {
-    stream::iter(1..6).for_each_concurrent(None, |number| async move { drop(leaf(number * 9).await) }).await;
+    stream::iter(1..6).for_each_concurrent(None, |number| async move { black_box(leaf(number * 9).await); }).await;
 }
 
 async fn merges_streams() {
@@ -285,8 +291,8 @@ pub fn start(cases: &mut Cases, places: &Places) {
     cases.group("shared_of_two_tasks", |case| {
         let shared = leaf(6300).boxed().shared();
         let other = shared.clone();
-        case.start(|| places.many.spawn(async move { drop(shared.await) }));
-        case.start(|| places.many.spawn(async move { drop(other.await) }));
+        case.start(|| places.many.spawn(awaits(shared)));
+        case.start(|| places.many.spawn(awaits(other)));
         case.shares_something();
     });
 }

@@ -29,6 +29,13 @@ pub async fn keeps<T>(make: fn() -> T) {
     drop(kept);
 }
 
+/// The same, but nothing is said: making it allocates for others too, or its end does not free all.
+pub async fn keeps_something<T>(make: fn() -> T) {
+    let kept = make();
+    rest().await;
+    drop(kept);
+}
+
 pub struct Places {
     many: Place,
     one: Place,
@@ -48,6 +55,13 @@ macro_rules! cases {
 macro_rules! values {
     ($cases:expr, $place:expr; $($name:ident: $make:expr),* $(,)?) => {
         $($cases.one(&$place, stringify!($name), $crate::keeps(|| $make));)*
+    };
+}
+
+#[macro_export]
+macro_rules! special_values {
+    ($cases:expr, $place:expr; $($name:ident: $make:expr),* $(,)?) => {
+        $($cases.one(&$place, stringify!($name), $crate::keeps_something(|| $make));)*
     };
 }
 

@@ -2,7 +2,7 @@
 //! Raw pointers, with an owner that frees what they lead to and without one; leaked and forgotten memory.
 
 use crate::values::text;
-use crate::{cases, values, Places};
+use crate::{cases, special_values, values, Places};
 use ledger::counting::freed_by_c;
 use ledger::{rest, Cases};
 use std::alloc::{alloc, dealloc, Layout};
@@ -127,7 +127,8 @@ async fn from_raw_again() {
 pub fn start(cases: &mut Cases, places: &Places) {
     values!(cases, places.many;
         raw_list_empty: RawList::new(0), raw_list: RawList::new(500), own_buffer: OwnBuffer::<u64>::new(250),
-        marked: Marked::new(), from_c: FromC(unsafe { libc::malloc(5000) }), vec_of_marked: vec![Marked::new(), Marked::new()],
+        marked: Marked::new(), vec_of_marked: vec![Marked::new(), Marked::new()],
     );
+    special_values!(cases, places.many; from_c: FromC(unsafe { libc::malloc(5000) }));
     cases!(cases, places.many; raw_without_an_owner, leaked, not_dropped, from_raw_again);
 }

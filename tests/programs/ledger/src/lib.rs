@@ -57,17 +57,16 @@ pub fn weigh<T>(make: impl FnOnce() -> T) -> (T, usize, usize) {
     (made, bytes_now.wrapping_sub(bytes), requested_now.wrapping_sub(requested))
 }
 
-/// `let NAME = VALUE;`, and says what it holds.
+/// `let NAME = VALUE;`, and says what it holds; in a future below that of the task with the frame's name.
 #[macro_export]
 macro_rules! hold {
-    (mut $name:ident = $value:expr) => {
-        $crate::hold!($name = $value);
-        let mut $name = $name;
-    };
     ($name:ident = $value:expr) => {
+        $crate::hold!("", $name = $value);
+    };
+    ($frame:literal, $name:ident = $value:expr) => {
         let $name = {
             let (made, bytes, requested) = $crate::weigh(|| $value);
-            $crate::say(stringify!($name), "live", bytes, requested);
+            $crate::say(concat!($frame, ".", stringify!($name)), "live", bytes, requested);
             made
         };
     };
