@@ -21,7 +21,9 @@ fn full_mpsc(count: usize) -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
     (sender, receiver)
 }
 
-fn full_unbounded(count: usize) -> (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>) {
+fn full_unbounded(
+    count: usize,
+) -> (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (0..count).for_each(|length| sender.send(text(length)).expect("a receiver"));
     (sender, receiver)

@@ -2,7 +2,7 @@
 //! The collections of std and of crates: empty, with one element, with many, shrunk, partly consumed.
 
 use crate::values::text;
-use crate::{local_values, values, Places};
+use crate::{inline_values, local_values, values, Places};
 use ledger::Cases;
 use smallvec::{smallvec, SmallVec};
 use std::collections::{
@@ -38,7 +38,9 @@ fn texts(count: usize) -> BTreeMap<usize, String> {
 }
 
 fn boxes_by_name() -> HashMap<String, Vec<Box<[u8; 100]>>> {
-    (0..20).map(|number| (text(number), (0..number).map(|_| Box::new([1; 100])).collect())).collect()
+    (0..20)
+        .map(|number| (text(number), (0..number).map(|_| Box::new([1; 100])).collect()))
+        .collect()
 }
 
 fn thinned() -> HashMap<u32, String> {
@@ -80,6 +82,9 @@ fn tree_of_trees() -> BTreeMap<String, BTreeMap<u8, Vec<String>>> {
 }
 
 pub fn start(cases: &mut Cases, places: &Places) {
+    inline_values!(cases, places.many;
+        vec_inline: vec![vec![1u8; 7]; 3], hash_inline: boxes_by_name(), tree_inline: texts(30), deque_inline: wrapped(),
+    );
     values!(cases, places.many;
         vec_empty: Vec::<u64>::new(), vec_one: vec![1u8], vec_many: vec![2u64; 10_000],
         vec_spare: spare(5000, vec![1u8, 2, 3]), vec_spare_texts: spare(100, vec![text(50)]),

@@ -45,7 +45,8 @@ struct Ring {
 }
 
 fn ring() -> Rc<Ring> {
-    let first = Rc::new(Ring { ballast: vec![1; 500], next: RefCell::default(), back: RefCell::default() });
+    let first =
+        Rc::new(Ring { ballast: vec![1; 500], next: RefCell::default(), back: RefCell::default() });
     let second = Rc::new(Ring {
         ballast: vec![2; 600],
         next: RefCell::new(Some(first.clone())),

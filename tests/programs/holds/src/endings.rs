@@ -54,7 +54,10 @@ where
 pub fn start(cases: &mut Cases, places: &Places) {
     cases.group("never_polled", |case| {
         let runtime = never_driven();
-        case.has("never_polled", runtime.spawn(has_arguments(vec![text(100); 3], Box::new([1; 700]))));
+        case.has(
+            "never_polled",
+            runtime.spawn(has_arguments(vec![text(100); 3], Box::new([1; 700]))),
+        );
         case.driven_by(runtime);
     });
     cases.group("queued", |case| {

@@ -165,11 +165,18 @@ async fn folds_a_stream() {
 }
 
 async fn runs_for_each() {
-    stream::iter(1..6).for_each_concurrent(None, |number| async move { black_box(leaf(number * 9).await); }).await;
+    stream::iter(1..6)
+        .for_each_concurrent(None, |number| async move {
+            black_box(leaf(number * 9).await);
+        })
+        .await;
 }
 
 async fn merges_streams() {
-    let (left, right) = (tokio_stream::iter([text(5)]), StreamExt::map(stream::once(leaf(77)), |_| text(6)).boxed());
+    let (left, right) = (
+        tokio_stream::iter([text(5)]),
+        StreamExt::map(stream::once(leaf(77)), |_| text(6)).boxed(),
+    );
     let mut merged = tokio_stream::StreamExt::merge(left, right);
     while let Some(one) = merged.next().await {
         black_box(one);

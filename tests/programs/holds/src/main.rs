@@ -18,6 +18,8 @@ mod shadows;
 mod values;
 
 use ledger::{hold, rest, Cases, Counting, Local, Place};
+use std::future::Future;
+use std::pin::Pin;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -27,6 +29,10 @@ pub async fn keeps<T>(make: fn() -> T) {
     hold!(kept = make());
     rest().await;
     drop(kept);
+}
+
+pub fn boxed<T: Send + 'static>(make: fn() -> T) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(keeps(make))
 }
 
 /// The same, but nothing is said: making it allocates for others too, or its end does not free all.
@@ -50,11 +56,19 @@ macro_rules! cases {
     };
 }
 
-/// A case for each value.
+/// A case for each value, in its task's cell.
+#[macro_export]
+macro_rules! inline_values {
+    ($cases:expr, $place:expr; $($name:ident: $make:expr),* $(,)?) => {
+        $($cases.one(&$place, stringify!($name), $crate::keeps(|| $make));)*
+    };
+}
+
+/// The same in a box, for tasks of one type: a hundred types of tasks take long to compile.
 #[macro_export]
 macro_rules! values {
     ($cases:expr, $place:expr; $($name:ident: $make:expr),* $(,)?) => {
-        $($cases.one(&$place, stringify!($name), $crate::keeps(|| $make));)*
+        $($cases.one(&$place, stringify!($name), $crate::boxed(|| $make));)*
     };
 }
 

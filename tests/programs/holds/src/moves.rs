@@ -187,14 +187,11 @@ struct Parts {
 }
 
 async fn part_of_a_struct_is_moved() {
-    let parts = black_box(Parts {
-        left: text(71),
-        middle: vec![1; 172].into(),
-        right: Some(text(273)),
-    });
+    let parts =
+        black_box(Parts { left: text(71), middle: vec![1; 172].into(), right: Some(text(273)) });
     takes_now(parts.middle);
-    let rest_of_it = usable(parts.left.as_bytes())
-        + usable(parts.right.as_ref().expect("set above").as_bytes());
+    let rest_of_it =
+        usable(parts.left.as_bytes()) + usable(parts.right.as_ref().expect("set above").as_bytes());
     say("parts", "live", rest_of_it, 71 + 273);
     rest().await;
 }
@@ -313,7 +310,11 @@ pub fn start(cases: &mut Cases, places: &Places) {
         cases.one(place, format!("moved_before_one_await {does}"), moved_before_one_await(does));
         cases.one(place, format!("dropped_by_the_run {does}"), dropped_by_the_run(does));
         cases.one(place, format!("set_by_the_run {does}"), set_by_the_run(does));
-        cases.one(place, format!("part_of_a_tuple_is_moved {does}"), part_of_a_tuple_is_moved(does));
+        cases.one(
+            place,
+            format!("part_of_a_tuple_is_moved {does}"),
+            part_of_a_tuple_is_moved(does),
+        );
     }
     for which in 0..3 {
         cases.one(place, format!("moved_in_a_match {which}"), moved_in_a_match(which));

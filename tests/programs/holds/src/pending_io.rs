@@ -8,9 +8,7 @@ use ledger::{arrived, rest, Cases};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream as StdTcpStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use tokio::io::{
-    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter,
-};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec, LinesCodec};
 

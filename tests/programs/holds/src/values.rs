@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boxes, strings, enums with and without niches, cells and trait objects.
 
-use crate::{values, Places};
+use crate::{inline_values, values, Places};
 use ledger::Cases;
 use std::any::Any;
 use std::borrow::Cow;
@@ -89,8 +89,11 @@ fn nested(depth: usize) -> Shape {
 }
 
 fn speakers() -> Vec<Box<dyn Speak>> {
-    let all: Vec<Box<dyn Speak>> =
-        vec![Box::new(Loud(text(100), vec![1; 77])), Box::new(Quiet), Box::new(Loud(text(5), vec![]))];
+    let all: Vec<Box<dyn Speak>> = vec![
+        Box::new(Loud(text(100), vec![1; 77])),
+        Box::new(Quiet),
+        Box::new(Loud(text(5), vec![])),
+    ];
     black_box(all.iter().map(|one| one.speak()).sum::<usize>());
     all
 }
@@ -101,8 +104,12 @@ fn set_once<T: Debug>(cell: OnceLock<T>, value: T) -> OnceLock<T> {
 }
 
 pub fn start(cases: &mut Cases, places: &Places) {
+    inline_values!(cases, places.many;
+        box_small: Box::new(7u8), string_inline: text(31), result_inline: Err::<u8, _>(failure()),
+        shape_inline: Shape::Many { items: vec![5; 67], name: text(7).into() }, dyn_inline: speakers(),
+    );
     values!(cases, places.many;
-        box_small: Box::new(7u8), box_unit: Box::new(()), box_large: Box::new([1u8; 4096]),
+        box_unit: Box::new(()), box_large: Box::new([1u8; 4096]),
         box_aligned: Box::new(Aligned([0; 64])), box_box_vec: Box::new(Box::new(vec![1u16; 300])),
         box_slice: vec![3u32; 55].into_boxed_slice(), box_slice_empty: Vec::<u64>::new().into_boxed_slice(),
         box_str: text(123).into_boxed_str(), box_path: PathBuf::from(text(40)).into_boxed_path(),

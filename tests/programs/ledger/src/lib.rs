@@ -41,7 +41,9 @@ pub fn arrived() {
 /// "slot", or "frame.slot" for one of a future below that of the task.
 pub fn say(place: &str, status: &str, bytes: usize, requested: usize) {
     let (frame, slot) = place.split_once('.').unwrap_or(("", place));
-    SAYS.lock().expect("nobody panics").push(json!({"frame": frame, "slot": slot, "status": status,
+    SAYS.lock()
+        .expect("nobody panics")
+        .push(json!({"frame": frame, "slot": slot, "status": status,
         "bytes": bytes, "requested": requested}));
 }
 
@@ -98,7 +100,10 @@ fn is_idle(cell: usize) -> bool {
 fn wait(what: &str, name: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{name}: waited too long until {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{name}: waited too long until {what}"
+        );
         std::thread::sleep(Duration::from_micros(20));
     }
 }
