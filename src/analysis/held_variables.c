@@ -23,7 +23,8 @@ struct collector {
     struct held_variables *variables;
     struct arena arena;
     uint32_t *of_slot;     /* by id: a variable's number; [0] unused */
-    uint32_t *of_state;    /* by id: the same of what it hides */
+    uint32_t *of_hidden;   /* by id of a state: the same of what it hides */
+    uint32_t *of_awaited;  /* ... and of what it awaits */
     struct last_row *last; /* by number */
     struct map rows;       /* number and group -> position + 1 */
     struct map numbers;    /* hash of names -> number */
@@ -48,10 +49,12 @@ static void number_variables(struct collector *collector)
     const struct snapshot_state *states = snapshot_states(snapshot, &nr_states);
     const struct snapshot_slot *slots = snapshot_slots(snapshot, &nr_slots);
     collector->of_slot = arena_alloc(&collector->arena, (nr_slots + 1) * sizeof(uint32_t));
-    collector->of_state = arena_alloc(&collector->arena, (nr_states + 1) * sizeof(uint32_t));
+    collector->of_hidden = arena_alloc(&collector->arena, (nr_states + 1) * sizeof(uint32_t));
+    collector->of_awaited = arena_alloc(&collector->arena, (nr_states + 1) * sizeof(uint32_t));
     for (size_t i = 0; i < nr_states; i++) {
         uint64_t future = hash_str(snapshot_string(snapshot, states[i].future), 0);
-        collector->of_state[i + 1] = number_of(collector, future);
+        collector->of_hidden[i + 1] = number_of(collector, future);
+        collector->of_awaited[i + 1] = number_of(collector, future + 2);
         for (uint32_t s = 0; s < states[i].nr_slots; s++) {
             uint32_t id = states[i].first_slot + s;
             const char *name = snapshot_string(snapshot, slots[id - 1].name);
@@ -88,9 +91,11 @@ static void add_holding(struct collector *collector, uint32_t state,
     const struct held_variable first = {
         .group = collector->group,
         .slot = holding->slot,
+        .what = holding->what,
         .future = snapshot_states(collector->snapshot, NULL)[state - 1].future};
-    uint32_t number =
-        holding->slot ? collector->of_slot[holding->slot] : collector->of_state[state];
+    uint32_t number = holding->what == HOLDING_SLOT     ? collector->of_slot[holding->slot]
+                      : holding->what == HOLDING_HIDDEN ? collector->of_hidden[state]
+                                                        : collector->of_awaited[state];
     struct last_row *last = find_row(collector, number, &first);
     struct held_variable *row = &collector->variables->rows[last->row];
     held_sum_add(&row->held, holding->is, holding->heap_bytes);

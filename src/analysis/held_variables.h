@@ -13,7 +13,8 @@
 
 struct held_variable {
     uint32_t group;      /* position in the list; 0 without one */
-    uint32_t slot;       /* id of an example, for name and type; 0: hidden */
+    uint32_t slot;       /* id of an example, for name and type; 0: none */
+    uint32_t what;       /* enum holding_what */
     snapshot_str future; /* whose variable it is */
     struct held_sum held;
     uint64_t nr_tasks;      /* with such a variable that holds something */

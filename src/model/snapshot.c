@@ -152,6 +152,8 @@ static const struct column columns[] = {
     STRING(SNAPSHOT_NOTES, note, text),
     COLUMN(SNAPSHOT_HOLDINGS, holding, slot, COLUMN_ID, SNAPSHOT_SLOTS,
            "a variable that holds does not exist"),
+    COLUMN(SNAPSHOT_HOLDINGS, holding, what, COLUMN_ENUM, NR_HOLDING_WHATS,
+           "what holds is unknown"),
     COLUMN(SNAPSHOT_HOLDINGS, holding, status, COLUMN_ENUM, NR_SLOT_STATUSES,
            "a variable's status is unknown"),
     COLUMN(SNAPSHOT_HOLDINGS, holding, is, COLUMN_ENUM, NR_HELD_IS,
@@ -225,19 +227,21 @@ static bool trees_ok(const struct snapshot *snapshot)
     return true;
 }
 
-/* In the order of the state's slots, each at most once; what is hidden at the end. */
+/* In the order of the state's slots, each at most once; what has no slot at the end. */
 static bool holdings_ok(const struct snapshot *snapshot, const struct snapshot_frame *frame)
 {
     const struct snapshot_state *state = &snapshot_states(snapshot, NULL)[frame->state - 1];
     const struct snapshot_holding *holdings = snapshot_holdings(snapshot, NULL);
     uint64_t next = state->first_slot, end = next + state->nr_slots;
+    uint32_t last = HOLDING_SLOT;
     for (uint32_t i = 0; i < frame->nr_holdings; i++) {
-        uint32_t slot = holdings[frame->first_holding - 1 + i].slot;
-        if (!slot && i + 1 == frame->nr_holdings)
-            return true;
-        if (slot < next || slot >= end)
+        const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + i];
+        bool is_slot = holding->what == HOLDING_SLOT;
+        if (is_slot ? last != HOLDING_SLOT || holding->slot < next || holding->slot >= end
+                    : holding->what <= last || holding->slot)
             return false;
-        next = (uint64_t)slot + 1;
+        last = holding->what;
+        next = (uint64_t)holding->slot + 1;
     }
     return true;
 }

@@ -189,10 +189,11 @@ enum holding_what {
  * the innermost future. */
 struct snapshot_holding {
     uint32_t slot;   /* id; 0: none */
-    uint16_t what;   /* enum holding_what */
-    uint16_t status; /* enum slot_status */
+    uint32_t what;   /* enum holding_what */
+    uint32_t status; /* enum slot_status */
     uint32_t is;     /* enum held_is, of heap_bytes */
     uint32_t nr_blocks;
+    uint32_t reserved;
     uint64_t heap_bytes;      /* usable */
     uint64_t requested_bytes; /* ~0: unknown */
 };
@@ -246,7 +247,7 @@ _Static_assert(sizeof(struct snapshot_kind) == 48, "a file format");
 _Static_assert(sizeof(struct snapshot_state) == 48, "a file format");
 _Static_assert(sizeof(struct snapshot_slot) == 24, "a file format");
 _Static_assert(sizeof(struct snapshot_task) == 96, "a file format");
-_Static_assert(sizeof(struct snapshot_holding) == 32, "a file format");
+_Static_assert(sizeof(struct snapshot_holding) == 40, "a file format");
 _Static_assert(sizeof(struct snapshot_shared) == 32, "a file format");
 _Static_assert(sizeof(struct snapshot_keeper) == 40, "a file format");
 _Static_assert(sizeof(struct snapshot_heap) == 112, "a file format");

@@ -23,7 +23,8 @@ static void append_variable(const struct snapshot *snapshot, const struct held_v
     if (variable->slot)
         display_variable(snapshot_string(snapshot, slots[variable->slot - 1].name), out);
     else
-        text_append_str(out, "(hidden variable)");
+        text_append_str(out, variable->what == HOLDING_HIDDEN ? "(hidden variable)"
+                                                              : "(awaited future)");
 }
 
 /* --- the variables of a group ---------------------------------------------------------------- */

@@ -69,7 +69,7 @@ void snapshot_json_holding(struct text *out, const struct snapshot_holding *hold
     json_put_word(out, status_words[holding->status]);
 }
 
-void snapshot_json_hidden(struct text *out, const struct snapshot_holding *holding)
+void snapshot_json_apart(struct text *out, const struct snapshot_holding *holding)
 {
     json_open(out, '{');
     put_number(out, "blocks", holding->nr_blocks);

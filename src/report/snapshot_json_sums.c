@@ -57,7 +57,9 @@ static void put_variable(struct text *out, const struct snapshot *snapshot,
     put_str(out, snapshot, "variable", slot->name);
     put_str(out, snapshot, "type", slot->type);
     json_key(out, "hidden");
-    json_put_word(out, variable->slot ? "false" : "true");
+    json_put_word(out, variable->what == HOLDING_HIDDEN ? "true" : "false");
+    json_key(out, "awaited");
+    json_put_word(out, variable->what == HOLDING_AWAITED ? "true" : "false");
     put_held(out, "heap_bytes", "heap_is", &variable->held);
     put_number(out, "tasks", variable->nr_tasks);
     put_number(out, "largest_bytes", variable->largest_bytes);

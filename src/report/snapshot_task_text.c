@@ -110,7 +110,8 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
         text_append_str(&line, ": ");
         display_escape(snapshot_string(tree->snapshot, slot->type), &line);
     } else {
-        text_append_str(&line, "(hidden variable)");
+        bool is_hidden = holding && holding->what == HOLDING_HIDDEN;
+        text_append_str(&line, is_hidden ? "(hidden variable)" : "(the awaited future)");
     }
     if (is_dim)
         display_dim(tree->display, true);
@@ -120,7 +121,7 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
     text_deinit(&line);
 }
 
-/* Slots and holdings are in the same order; what is hidden comes last. */
+/* Slots and holdings are in the same order; what has no slot comes last. */
 static void put_slots(const struct tree *tree, uint32_t at)
 {
     const struct snapshot_frame *frame = &tree->frames[at - 1];
@@ -135,7 +136,7 @@ static void put_slots(const struct tree *tree, uint32_t at)
         if (!is_drop_flag(tree, &slots[id - 1]))
             put_slot(tree, at, &slots[id - 1], holding);
     }
-    if (next < frame->nr_holdings)
+    for (; next < frame->nr_holdings; next++)
         put_slot(tree, at, NULL, &holdings[frame->first_holding - 1 + next]);
 }
 
