@@ -24,7 +24,8 @@ struct decoding {
 };
 
 const struct op_rule *const op_rule_tables[] = {
-    integer_rules, bit_rules, multiply_rules, control_rules, NULL,
+    integer_rules, bit_rules,     multiply_rules, control_rules, vector_rules,
+    lane_rules,    shuffle_rules, float_rules,    NULL,
 };
 
 struct decoder *decoder_new(void)
@@ -103,6 +104,8 @@ static bool take_operand(struct decoding *decoding, unsigned at, struct op *op)
 {
     const ZydisDecodedOperand *operand = &decoding->operands[at];
     uint8_t length = decoding->instruction.length;
+    if (operand->type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        op->last_size = (uint8_t)(operand->size / 8);
     switch (operand->type) {
     case ZYDIS_OPERAND_TYPE_REGISTER:
         decoding->kinds[at] = 'R';
@@ -186,8 +189,12 @@ static bool encoding_fits(const struct decoding *decoding, const struct op_rule 
 /* SSE's `pxor a, b` is `a = a ^ b`: as VEX has it, with three operands. */
 static bool merge_first(struct op *op)
 {
-    static const uint8_t merged[NR_FORMS] = {
-        [FORM_RR] = FORM_RRR, [FORM_RM] = FORM_RRM, [FORM_RRI] = FORM_RRRI, [FORM_RMI] = FORM_RRMI};
+    static const uint8_t merged[NR_FORMS] = {[FORM_RI] = FORM_RRI,
+
+                                             [FORM_RR] = FORM_RRR,
+                                             [FORM_RM] = FORM_RRM,
+                                             [FORM_RRI] = FORM_RRRI,
+                                             [FORM_RMI] = FORM_RRMI};
     if (!merged[op->form])
         return false;
     op->form = merged[op->form];

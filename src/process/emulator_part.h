@@ -57,9 +57,27 @@ enum op_form {
 struct machine;
 struct op;
 typedef struct op *op_fn(struct machine *machine, struct op *op);
-typedef uint8_t vector_bytes[VECTOR_BYTES];
-/* One 16-byte lane of a vector instruction. */
-typedef void lane_fn(uint8_t *to, const uint8_t *a, const uint8_t *b, uint64_t immediate);
+
+union lane {
+    uint8_t u8[16];
+    uint16_t u16[8];
+    uint32_t u32[4];
+    uint64_t u64[2];
+    int8_t i8[16];
+    int16_t i16[8];
+    int32_t i32[4];
+    int64_t i64[2];
+    float f32[4];
+    double f64[2];
+};
+
+union vector {
+    uint8_t bytes[VECTOR_BYTES];
+    union lane lanes[VECTOR_BYTES / 16];
+};
+
+/* What a vector instruction does to 16 bytes; `to` is none of the sources. */
+typedef void lane_fn(union lane *to, const union lane *a, const union lane *b, uint64_t immediate);
 
 struct op {
     op_fn *run;
@@ -76,6 +94,7 @@ struct op {
     uint8_t r[MAX_OP_REGISTERS];
     uint8_t size, shift; /* bytes of the first operand; 64 - bits */
     uint8_t second_size; /* of the second, if that is no immediate */
+    uint8_t last_size;   /* of the last that is no immediate */
     uint8_t memory_size; /* of the memory operand */
     uint8_t form;        /* enum op_form */
     uint8_t condition;   /* as in the opcode of jcc */
@@ -144,7 +163,7 @@ struct machine {
     uint64_t heap_start, heap_used_bytes;
     struct emulator_hooks hooks;
     struct tlb_entry tlb[NR_TLB_ENTRIES];
-    _Alignas(64) vector_bytes vectors[NR_VECTORS];
+    _Alignas(64) union vector vectors[NR_VECTORS];
     uint64_t masks[NR_MASKS];
     const struct target *target;
     struct memory *memory;
@@ -195,5 +214,6 @@ bool machine_push_call(struct machine *machine, uint64_t function, uint64_t retu
 
 /* Tables, each ended by a row without a mnemonic. */
 extern const struct op_rule integer_rules[], bit_rules[], multiply_rules[], control_rules[];
-extern const struct op_rule vector_rules[], lane_rules[], float_rules[], mask_rules[];
+extern const struct op_rule vector_rules[], lane_rules[], shuffle_rules[], float_rules[];
+extern const struct op_rule mask_rules[];
 extern const struct op_rule *const op_rule_tables[];
