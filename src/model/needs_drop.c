@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Parts come before wholes in a plan, so that one pass does it. */
+/*
+ * Parts come before wholes in a plan, but where types lead back to themselves: a few passes more find
+ * what those own.
+ */
 #include "model/needs_drop.h"
 
 #include <stdlib.h>
@@ -62,7 +65,7 @@ static enum needs_drop of_members(const struct needs_drops *drops, const struct 
     return all;
 }
 
-/* ManuallyDrop and what is in a union is never dropped by itself; references own nothing. */
+/* ManuallyDrop and what is in a union are never dropped by themselves; references own nothing. */
 static enum needs_drop of_type(const struct needs_drops *drops, const struct plan *plan,
                                const struct plan_type *type)
 {
@@ -74,6 +77,7 @@ static enum needs_drop of_type(const struct needs_drops *drops, const struct pla
     switch ((enum plan_type_kind)type->kind) {
     case PLAN_TYPE_BASE:
     case PLAN_TYPE_ENUM:
+    case PLAN_TYPE_UNION:
         return NEEDS_NO_DROP;
     case PLAN_TYPE_STRUCT:
     case PLAN_TYPE_VARIANTS:
@@ -88,9 +92,17 @@ static enum needs_drop of_type(const struct needs_drops *drops, const struct pla
 
 void needs_drops_init(struct needs_drops *drops, const struct plan *plan)
 {
+    enum { MAX_PASSES = 4 };
+    bool has_changed = true;
     drops->types = memory_alloc(plan->nr_types + 1);
-    for (uint32_t i = 0; i < plan->nr_types; i++)
-        drops->types[i] = (uint8_t)of_type(drops, plan, &plan->types[i]);
+    for (int pass = 0; has_changed && pass < MAX_PASSES; pass++) {
+        has_changed = false;
+        for (uint32_t i = 0; i < plan->nr_types; i++) {
+            uint8_t type = (uint8_t)of_type(drops, plan, &plan->types[i]);
+            has_changed |= type != drops->types[i];
+            drops->types[i] = type;
+        }
+    }
 }
 
 void needs_drops_deinit(struct needs_drops *drops)

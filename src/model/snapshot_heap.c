@@ -102,12 +102,13 @@ static snapshot_str shared_type(struct snapshot_building *build, const struct dr
     struct slot_place place = {0};
     if (share->from && share->from == share->place)
         place = slot_at(build, share->task, share->from);
-    if (!place.slot)
+    if (!place.slot || !place.slot->type.v)
         return (snapshot_str){0};
     const struct image_names *image = &build->images[place.frame->plan];
     plan_type_id type = counted_type(image->plan, place.slot->type,
                                      share->from - place.frame->addr - place.slot->offset_bytes);
-    return type.v ? snapshot_type_name(build, image, type, NAME_SHORT) : (snapshot_str){0};
+    /* Bytes and other pointers that count by themselves: what the variable is. */
+    return snapshot_type_name(build, image, type.v ? type : place.slot->type, NAME_SHORT);
 }
 
 static uint64_t parts_bytes(const struct heap_account *heap, const struct drop_shared *shared)
