@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* One task whole: what it holds, what it shares with whom, and who keeps it when it has finished. */
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum { SHOWN_SHARED = 8 };
 
