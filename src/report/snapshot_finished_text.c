@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum { SHOWN_FINISHED = 8 };
 

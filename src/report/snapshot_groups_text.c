@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum {
     SHOWN_GROUPS = 20,

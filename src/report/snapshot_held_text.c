@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum {
     SHOWN_VARIABLES = 20,
@@ -91,7 +91,7 @@ void snapshot_append_group_variables(const struct snapshot *snapshot,
     if (is_big(others, group->held.bytes))
         append_rest(others, " B in other variables", out);
     if (all < group->held.bytes && is_big(group->held.bytes - all, group->held.bytes))
-        append_rest(group->held.bytes - all, " B in none of the variables", out);
+        append_rest(group->held.bytes - all, " B in no variable (boxed futures, outputs)", out);
 }
 
 /* --- the sentence ---------------------------------------------------------------------------- */

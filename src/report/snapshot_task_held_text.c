@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* One task whole: what it holds, what it shares with whom, and who keeps it when it has finished. */
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum { SHOWN_SHARED = 8 };
 
@@ -31,7 +31,7 @@ static void append_more(uint64_t bytes, const char *before, const char *after, s
     text_append_str(out, after);
 }
 
-/* "holds 400 B in the heap, 60 B of it in none of the variables below; shares 2,048 B" */
+/* "holds 400 B in the heap, 60 B of it in no variable below (...); shares 2,048 B" */
 static void put_held(const struct snapshot *snapshot, const struct display *display,
                      const struct snapshot_task *task)
 {
@@ -42,8 +42,8 @@ static void put_held(const struct snapshot *snapshot, const struct display *disp
     display_number(task->held_bytes, &line);
     text_append_str(&line, " B in the heap");
     if (variables < task->held_bytes && task->nr_frames)
-        append_more(task->held_bytes - variables, ", ", " B of it in none of the variables below",
-                    &line);
+        append_more(task->held_bytes - variables, ", ",
+                    " B of it in no variable below (boxed futures, outputs)", &line);
     append_more(task->maybe_held_bytes, "; maybe ", " B more", &line);
     append_more(task->shared_bytes, "; shares ", " B with others", &line);
     append_more(task->cell_block_bytes, "; its cell's block has ", " B", &line);

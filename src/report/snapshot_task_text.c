@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "report/snapshot_held_text.h"
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum { DRAWN_DEPTH = 20, SLOT_BYTES_COLUMNS = 10, HEAP_BYTES_COLUMNS = 13 };
 

@@ -81,7 +81,7 @@ static void one_screen(void **state)
            "running\n"
            "      1         512          16  demo::job                   src/job.rs:5            "
            "never polled\n"
-           "       16 B in none of the variables\n"
+           "       16 B in no variable (boxed futures, outputs)\n"
            "      1           ?           ?  blocking: unknown future                            "
            "queued\n"
            "\n"
@@ -160,9 +160,9 @@ static void one_task(void **state)
            "Task 1: demo::handler, suspended\n"
            "async task of tokio multi_thread (runtime 1), id 10 there\n"
            "cell 1,024 B at 0x7f0000001000, future 960 B\n"
-           "holds 400 B in the heap, 60 B of it in none of the variables below; shares 2,048 B "
-           "with others; its\n"
-           "  cell's block has 1,032 B\n"
+           "holds 400 B in the heap, 60 B of it in no variable below (boxed futures, outputs); "
+           "shares 2,048 B\n"
+           "  with others; its cell's block has 1,032 B\n"
            "Shares: 2,048 B demo::Config of 3 owners\n"
            "\n"
            "demo::handler  src/conn.rs:88\n"
@@ -287,8 +287,9 @@ static void what_holds_most_is_first(void **state)
     expect_line(snapshot, &all,
                 "\n2 tasks of `handler` wait at frame.rs:12 and hold 398 MB: 331 MB in `conn`.\n");
     expect_line(snapshot, &all, "\n      2       2,048  398,000,000  demo::handler");
-    expect_line(snapshot, &all,
-                "\n       331,000,300 B in conn, 66,999,660 B in none of the variables\n");
+    expect_line(
+        snapshot, &all,
+        "\n       331,000,300 B in conn, 66,999,660 B in no variable (boxed futures, outputs)\n");
 }
 
 /* What is held by tasks without a tree, or in states that are no await. */

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "report/snapshot_rows.h"
+#include "report/snapshot_table_text.h"
 
 enum {
     MAX_WAITS_COLUMNS = 18,
