@@ -261,7 +261,8 @@ void heap_roots_read(struct heap_scan *scan)
             read_mapping(&reader, mapping);
     }
     for (size_t i = 0; i < target->nr_threads; i++)
-        heap_scan_words(scan, 0, target->threads[i].registers, NR_DWARF_REGISTERS);
+        for (size_t r = 0; r < NR_DWARF_REGISTERS; r++)
+            heap_scan_words(scan, 0, &target->threads[i].registers[r], 1);
     free(reader.threads);
     touched_pages_close(&reader.touched);
 }
