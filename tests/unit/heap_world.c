@@ -3,7 +3,18 @@
 
 #include "heap_world.h"
 
+#include "base/search.h"
+
 enum { GRANULE_BYTES = 8, MAX_RUNTIMES = 4 };
+
+/* Blocks that are made by hand have no index: the plain look-up takes the place of the real one. */
+__attribute__((weak)) uint32_t heap_blocks_find(const struct heap_blocks *blocks, uint64_t addr)
+{
+    size_t row = SEARCH_UP_TO(blocks->rows, blocks->nr, addr, addr);
+    return row && addr - blocks->rows[row - 1].addr < blocks->rows[row - 1].size_bytes
+               ? (uint32_t)row
+               : 0;
+}
 
 void world_init(struct world *world, size_t max_blocks, uint64_t heap_bytes)
 {
