@@ -26,7 +26,7 @@ enum heap_class {
 struct heap_keeper {
     uint32_t task;  /* the finished one: position in cells->rows */
     uint32_t block; /* position + 1 of the block that has the word; 0: a stack or a global */
-    uint64_t addr;  /* of the word */
+    uint64_t addr;  /* of the word; 0: a register */
 };
 
 struct heap_classes {

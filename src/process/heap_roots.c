@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/search.h"
+#include "base/text.h"
 #include "process/touched_pages.h"
 
 enum { PAGE_BYTES = 4096, RED_ZONE_BYTES = 128 };
@@ -95,6 +96,12 @@ static size_t thread_from(const struct root_reader *reader, uint64_t addr)
     return low;
 }
 
+static bool has_stack(const struct root_reader *reader, const struct mapping *mapping)
+{
+    size_t i = thread_from(reader, mapping->start);
+    return i < reader->nr_threads && reader->threads[i]->stack_pointer < mapping->end;
+}
+
 static uint64_t stack_start(uint64_t stack_pointer, uint64_t low)
 {
     return stack_pointer - low > RED_ZONE_BYTES ? stack_pointer - RED_ZONE_BYTES : low;
@@ -139,7 +146,9 @@ static bool is_dead_stack(const struct root_reader *reader, const struct mapping
 {
     uint64_t words[2 * DESCRIPTOR_BYTES / 8];
     const struct mapping *guard = mapping > reader->target->mappings ? mapping - 1 : NULL;
-    if (!reader->knows_all_stacks || mapping->inode || *mapping->path ||
+    const bool is_anonymous =
+        !mapping->inode && (!*mapping->path || str_starts_with(mapping->path, "[anon"));
+    if (!reader->knows_all_stacks || !is_anonymous ||
         mapping->end - mapping->start < MIN_STACK_BYTES || !guard || guard->readable ||
         guard->end != mapping->start)
         return false;
@@ -179,8 +188,7 @@ static bool are_mapped_chunks(const struct root_reader *reader, const struct blo
 {
     const struct heap_block *rows = reader->scan->blocks->rows;
     for (size_t i = range->first; i < range->end; i++)
-        if (chunk_start(&rows[i]) % PAGE_BYTES || rows[i].size_bytes < PAGE_BYTES ||
-            (rows[i].addr + rows[i].size_bytes) % PAGE_BYTES)
+        if (chunk_start(&rows[i]) % PAGE_BYTES || (rows[i].addr + rows[i].size_bytes) % PAGE_BYTES)
             return false;
     return true;
 }
@@ -234,7 +242,7 @@ static void read_mapping(const struct root_reader *reader, const struct mapping 
 {
     const struct block_range range = blocks_in(reader, mapping);
     if (range.first < range.end) {
-        if (are_mapped_chunks(reader, &range))
+        if (!has_stack(reader, mapping) && are_mapped_chunks(reader, &range))
             read_between(reader, mapping, &range);
         else
             read_guests(reader, mapping);
@@ -261,7 +269,8 @@ void heap_roots_read(struct heap_scan *scan)
             read_mapping(&reader, mapping);
     }
     for (size_t i = 0; i < target->nr_threads; i++)
-        heap_scan_words(scan, 0, target->threads[i].registers, NR_DWARF_REGISTERS);
+        for (size_t r = 0; r < NR_DWARF_REGISTERS; r++)
+            heap_scan_words(scan, 0, &target->threads[i].registers[r], 1);
     free(reader.threads);
     touched_pages_close(&reader.touched);
 }

@@ -7,8 +7,8 @@
 
 enum { BUFFER_BYTES = 256 << 10, PAGE_BYTES = 4096 };
 /* Blocks that lie this near to one that is read are read with it: lists often go on there. */
-enum { NEAR_BYTES = 4096 };
-enum { GROUP_BLOCKS = 4096, WORTH_THREADS_GROUPS = 8 };
+enum { NEAR_BYTES = 1024 };
+enum { GROUP_BLOCKS = 4096, WORTH_THREADS_GROUPS = 8, WORTH_THREADS_BLOCKS = 2048 };
 
 void heap_scan_init(struct heap_scan *scan, const struct target *target,
                     const struct heap_blocks *blocks)
@@ -208,6 +208,18 @@ static void see_group(void *context, unsigned worker, size_t item)
     }
 }
 
+/* Threads cost more than a step along some long lists. */
+static bool is_worth_threads(const struct round *round)
+{
+    const uint64_t *pending = round->scan->pending;
+    size_t nr_blocks = 0;
+    for (size_t g = 0; g < round->nr && nr_blocks < WORTH_THREADS_BLOCKS; g++)
+        for (size_t w = 0; w < GROUP_BLOCKS / 64; w++)
+            nr_blocks += (size_t)__builtin_popcountll(
+                pending[(size_t)round->groups[g] * (GROUP_BLOCKS / 64) + w]);
+    return round->nr >= WORTH_THREADS_GROUPS && nr_blocks >= WORTH_THREADS_BLOCKS;
+}
+
 void heap_scan_run(struct heap_scan *scan)
 {
     struct round round = {.scan = scan,
@@ -219,7 +231,7 @@ void heap_scan_run(struct heap_scan *scan)
             round.groups[round.nr++] = (uint32_t)g;
         if (!round.nr)
             break;
-        if (round.nr >= WORTH_THREADS_GROUPS)
+        if (is_worth_threads(&round))
             parallel_for(round.nr, see_group, &round);
         else
             for (size_t i = 0; i < round.nr; i++)

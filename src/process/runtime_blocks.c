@@ -79,6 +79,14 @@ static uint64_t word_at(const struct runtime_walk *walk, uint64_t offset)
     return word;
 }
 
+/* An Arc's counts, of owners and of weak ones, both of which a living block has. */
+static bool has_counts(const struct runtime_walk *walk, uint64_t addr)
+{
+    uint64_t counts[2];
+    return target_read(walk->cells->target, addr, counts, sizeof(counts)) == sizeof(counts) &&
+           counts[0] - 1 < INT32_MAX && counts[1] - 1 < INT32_MAX;
+}
+
 static void see_pointer(struct runtime_walk *walk, uint64_t addr, plan_type_id pointee)
 {
     const struct plan_type *type = plan_type(walk->plan, pointee);
@@ -88,7 +96,8 @@ static void see_pointer(struct runtime_walk *walk, uint64_t addr, plan_type_id p
     const struct heap_block *block = &walk->blocks->rows[found - 1];
     uint64_t offset = addr - block->addr;
     if (offset % 16 || offset > MAX_DATA_OFFSET || type->size_bytes > MAX_VALUE_BYTES ||
-        !type->size_bytes || !fits(walk, block->size_bytes, offset + type->size_bytes))
+        !type->size_bytes || !fits(walk, block->size_bytes, offset + type->size_bytes) ||
+        (offset && !has_counts(walk, block->addr)))
         return;
     if (take(walk, found - 1, false))
         push(walk, addr, pointee, 1);
@@ -125,8 +134,12 @@ static void see_members(struct runtime_walk *walk, const struct plan_type *type,
 /* Vec and VecDeque: which elements of a ring are there is not looked at. */
 static bool see_vec(struct runtime_walk *walk, const struct plan_type *type, struct place place)
 {
+    enum { SEARCH_STEPS = 4096 };
     uint64_t at, room, length;
-    if (!type->pointee.v || !process_plan_pointer(walk->plan, place.type, &at).v ||
+    if (!type->pointee.v)
+        return false;
+    walk->steps += SEARCH_STEPS;
+    if (!process_plan_pointer(walk->plan, place.type, &at).v ||
         !process_plan_find(walk->plan, place.type, "cap", &room).v ||
         !process_plan_find(walk->plan, place.type, "len", &length).v)
         return false;
@@ -179,8 +192,8 @@ static void see_elements(struct runtime_walk *walk, const struct plan_type *type
 static void see_value(struct runtime_walk *walk, struct place place)
 {
     const struct plan_type *type = plan_type(walk->plan, place.type);
-    if (!type || type->size_bytes < 8 || place.offset >= walk->nr_bytes ||
-        place.depth > MAX_DEPTH || ++walk->steps > MAX_STEPS)
+    if (++walk->steps > MAX_STEPS || !type || type->size_bytes < 8 ||
+        place.offset >= walk->nr_bytes || place.depth > MAX_DEPTH)
         return;
     switch ((enum plan_type_kind)type->kind) {
     case PLAN_TYPE_POINTER:
