@@ -8,6 +8,7 @@
  */
 #include "unit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -41,6 +42,7 @@ static bool is_long;
 /* --- a copier that is killed --------------------------------------------------------------------- */
 
 static unsigned calls_left; /* until a kill; 0: none */
+static pid_t copier_pid;    /* not its guard */
 
 long __real_ptrace(int request, pid_t pid, void *addr, void *data);
 long __wrap_ptrace(int request, pid_t pid, void *addr, void *data);
@@ -48,8 +50,8 @@ long __wrap_ptrace(int request, pid_t pid, void *addr, void *data);
 long __wrap_ptrace(int request, pid_t pid, void *addr, void *data)
 {
     long result = __real_ptrace(request, pid, addr, data);
-    if (calls_left && --calls_left == 0)
-        kill(getpid(), SIGKILL);
+    if (calls_left && getpid() == copier_pid && --calls_left == 0)
+        kill(copier_pid, SIGKILL);
     return result;
 }
 
@@ -71,20 +73,25 @@ static void wait_for(volatile uint64_t *word, uint64_t at_least)
 
 static pid_t subject_pid;
 static void (*prepare)(void); /* run in the subject first */
+static bool is_busy, is_init; /* of a pid namespace */
 
 static pid_t start(uint64_t works)
 {
     memset((void *)subject, 0, sizeof(*subject));
     subject->works = works;
-    pid_t parent = getpid(), pid = fork();
+    subject->is_busy = is_busy;
+    pid_t parent = getpid();
+    pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD | (is_init ? CLONE_NEWPID : 0), 0, 0, 0, 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (prepare)
             prepare();
-        if (getppid() == parent)
+        if (getppid() == (is_init ? 0 : parent))
             subject_run();
         _exit(1);
     }
+    if (pid < 0 && is_init)
+        skip(); /* not root */
     assert_true(pid > 0);
     subject_pid = pid;
     wait_for(&subject->ready, (uint64_t)__builtin_popcountll(works));
@@ -95,6 +102,7 @@ static int end_subject(void **state)
 {
     (void)state;
     prepare = NULL;
+    is_busy = is_init = false;
     if (subject_pid) {
         kill(subject_pid, SIGKILL);
         waitpid(subject_pid, NULL, __WALL);
@@ -133,19 +141,21 @@ static void expect_good_end(pid_t pid)
     assert_int_equal(status, 0);
 }
 
+/* Of all its threads, zombies too. */
 static size_t nr_children(pid_t pid)
 {
     struct text text;
     size_t nr = 0;
     char path[64];
-    text_init(&text);
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    for (int i = -1; i < NR_WORKS; i++) {
-        int tid = i < 0 ? (int)pid : (int)subject->tids[i];
-        if (tid && proc_read(&text, "/proc/%d/task/%d/children", (int)pid, tid))
+    DIR *tasks = opendir(path);
+    assert_non_null(tasks);
+    text_init(&text);
+    for (struct dirent *entry; (entry = readdir(tasks));)
+        if (proc_read(&text, "/proc/%d/task/%s/children", (int)pid, entry->d_name))
             for (const char *at = text_str(&text); (at = strchr(at, ' ')); at++)
                 nr++;
-    }
+    closedir(tasks);
     text_deinit(&text);
     return nr;
 }
@@ -335,6 +345,13 @@ static void is_not_seen_in_hundreds_of_copies(void **state)
     copy_often(is_long ? 2000 : 300);
 }
 
+static void is_not_seen_by_an_init(void **state)
+{
+    (void)state;
+    is_init = true;
+    copy_often(is_long ? 2000 : 200);
+}
+
 static void is_not_seen_by_a_subreaper(void **state)
 {
     (void)state;
@@ -350,6 +367,7 @@ static void be_copier(pid_t pid, unsigned kill_after)
     struct target target;
     struct error err;
     calls_left = kill_after;
+    copier_pid = getpid();
     if (!target_open(&target, pid, &err) || !target_stop(&target, LIMIT_MS, &err) ||
         !target_fork(&target, &err))
         _exit(2);
@@ -402,12 +420,36 @@ static void survives_a_kill_after_each_call(void **state)
 static void survives_kills_in_user_mode(void **state)
 {
     (void)state;
+    is_busy = true;
     kill_after_each_call(1 << WORK_VECTORS);
 }
 
-static void survives_random_kills(void **state)
+/* Here the guard has to do its work. */
+static void survives_kills_as_a_subreaper(void **state)
 {
     (void)state;
+    prepare = be_subreaper;
+    kill_after_each_call(ALL_WORKS);
+}
+
+static void survives_kills_as_init(void **state)
+{
+    (void)state;
+    is_init = true;
+    kill_after_each_call(ALL_WORKS);
+}
+
+static void survives_kills_in_other_calls(void **state)
+{
+    (void)state;
+    is_busy = true; /* so that a thread of the work is taken */
+    kill_after_each_call(1 << WORK_EPOLL | 1 << WORK_VECTORS);
+    kill_after_each_call(1 << WORK_FUTEX | 1 << WORK_VECTORS);
+    kill_after_each_call(1 << WORK_PIPE);
+}
+
+static void kill_at_random(void)
+{
     uint64_t random = 88172645463325252ull;
     int rounds = is_long ? LONG_KILL_ROUNDS : KILL_ROUNDS, killed = 0;
     pid_t pid = start(ALL_WORKS);
@@ -428,6 +470,19 @@ static void survives_random_kills(void **state)
     expect_good_end(pid);
 }
 
+static void survives_random_kills(void **state)
+{
+    (void)state;
+    kill_at_random();
+}
+
+static void survives_random_kills_as_init(void **state)
+{
+    (void)state;
+    is_init = true;
+    kill_at_random();
+}
+
 #define COPY_TEST(function) cmocka_unit_test_teardown(function, end_subject)
 
 int main(void)
@@ -443,9 +498,14 @@ int main(void)
         COPY_TEST(ends_a_copy_while_it_stands_still),
         COPY_TEST(is_not_seen_in_hundreds_of_copies),
         COPY_TEST(is_not_seen_by_a_subreaper),
+        COPY_TEST(is_not_seen_by_an_init),
         COPY_TEST(survives_a_kill_after_each_call),
         COPY_TEST(survives_kills_in_user_mode),
+        COPY_TEST(survives_kills_in_other_calls),
+        COPY_TEST(survives_kills_as_a_subreaper),
+        COPY_TEST(survives_kills_as_init),
         COPY_TEST(survives_random_kills),
+        COPY_TEST(survives_random_kills_as_init),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
