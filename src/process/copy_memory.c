@@ -27,6 +27,7 @@
 
 enum {
     PIECE_BYTES = 128 * 1024, /* of one pread: measured, the best are 64 to 256 KiB */
+    WINDOW_BYTES = 4 * PAGE_BYTES,
     PAGES_AT_FIRST = 16,
     PAGES_AT_ONCE = 512,
     MAX_LOOKS = 256, /* at PAGES_AT_ONCE each, into a mapping of which no page was found */
@@ -235,10 +236,43 @@ size_t copy_read(const struct target *target, uint64_t addr, void *buffer, size_
     return done;
 }
 
+/* How many of the first ranges lie in one window, which begins at the first one's page. */
+static size_t nr_in_window(const struct target_range *ranges, size_t nr, uint64_t *end)
+{
+    uint64_t start = ranges[0].addr & ~(uint64_t)(PAGE_BYTES - 1);
+    size_t i = 0;
+    for (*end = 0; i < nr; i++) {
+        uint64_t offset = ranges[i].addr - start; /* wraps below it */
+        if (offset > WINDOW_BYTES || ranges[i].size_bytes > WINDOW_BYTES - offset)
+            break;
+        if (ranges[i].addr + ranges[i].size_bytes > *end)
+            *end = ranges[i].addr + ranges[i].size_bytes;
+    }
+    return i;
+}
+
+/* Small ranges that lie close together: one system call.  How many of them; 0: not this way. */
+static size_t read_window(const struct target *target, struct target_range *ranges, size_t nr)
+{
+    uint8_t window[WINDOW_BYTES];
+    uint64_t end, start = ranges[0].addr & ~(uint64_t)(PAGE_BYTES - 1);
+    nr = nr_in_window(ranges, nr, &end);
+    if (nr < 2 || copy_read(target, start, window, end - start) != end - start)
+        return 0;
+    for (size_t i = 0; i < nr; i++)
+        memcpy(ranges[i].buffer, window + (ranges[i].addr - start), ranges[i].size_bytes);
+    return nr;
+}
+
 void copy_read_many(const struct target *target, struct target_range *ranges, size_t nr)
 {
-    for (size_t i = 0; i < nr; i++)
+    for (size_t i = 0, done; i < nr; i += done) {
+        done = read_window(target, ranges + i, nr - i);
+        if (done)
+            continue;
+        done = 1;
         if (copy_read(target, ranges[i].addr, ranges[i].buffer, ranges[i].size_bytes) !=
             ranges[i].size_bytes)
             ranges[i].size_bytes = 0;
+    }
 }

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/search.h"
+#include "process/copy_guard.h"
 #include "process/copy_memory.h"
 #include "process/core_file.h"
 #include "process/images.h"
@@ -40,6 +41,7 @@ void target_close(struct target *target)
 {
     target_resume(target);
     target_end_copy(target);
+    copy_guard_end(target);
     for (size_t i = 0; i < target->nr_files; i++)
         file_close(&target->files[i]);
     if (target->core)

@@ -89,6 +89,8 @@ struct target {
     struct pause *pause;     /* live: while it is stopped */
     uint64_t stop_began_ns;  /* CLOCK_MONOTONIC; before the first thread was asked to stop */
     struct target_copy copy; /* pid 0: none */
+    pid_t guard_pid;         /* of process/copy_guard.c; 0: none */
+    int guard_fd;
     /* a core: */
     struct file *core;
     struct file *files; /* of its images, for memory that the core left out */

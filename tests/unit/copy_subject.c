@@ -295,7 +295,10 @@ void subject_run(void)
     if (subject->works & 1 << WORK_PIPE)
         pthread_create(&thread, NULL, write_pipe, NULL);
     while (!subject->finish)
-        pause_ms(1);
+        if (subject->is_busy)
+            keep_vectors();
+        else
+            pause_ms(1);
     while (subject->received < subject->sent)
         pause_ms(1);
     check(WORK_WAITPID, subject->ready == wanted);

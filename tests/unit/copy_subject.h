@@ -46,7 +46,8 @@ struct subject {
     volatile uint64_t sent, received;
     volatile uint64_t pid;
     volatile uint64_t tids[NR_WORKS];
-    uint64_t works; /* a bit for each that shall run */
+    uint64_t works;   /* a bit for each that shall run */
+    uint64_t is_busy; /* the first thread computes, instead of sleeping */
 };
 
 extern struct subject *subject;
