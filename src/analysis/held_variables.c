@@ -22,12 +22,11 @@ struct collector {
     const struct snapshot *snapshot;
     struct held_variables *variables;
     struct arena arena;
-    uint32_t *of_slot;     /* by id: a variable's number; [0] unused */
-    uint32_t *of_hidden;   /* by id of a state: the same of what it hides */
-    uint32_t *of_awaited;  /* ... and of what it awaits */
-    struct last_row *last; /* by number */
-    struct map rows;       /* number and group -> position + 1 */
-    struct map numbers;    /* hash of names -> number */
+    uint32_t *of_slot;                      /* by id: a variable's number; [0] unused */
+    uint32_t (*of_state)[NR_HOLDING_WHATS]; /* by id: of what it holds without a name */
+    struct last_row *last;                  /* by number */
+    struct map rows;                        /* number and group -> position + 1 */
+    struct map numbers;                     /* hash of names -> number */
     size_t capacity;
     uint32_t task, group; /* that are looked at: id, position */
 };
@@ -41,6 +40,27 @@ static uint32_t number_of(struct collector *collector, uint64_t hash)
     return *number;
 }
 
+/* Fields are no state's: their future is that of a frame that has them. */
+static void number_fields(struct collector *collector)
+{
+    size_t nr;
+    const struct snapshot *snapshot = collector->snapshot;
+    const struct snapshot_frame *frames = snapshot_frames(snapshot, &nr);
+    const struct snapshot_state *states = snapshot_states(snapshot, NULL);
+    const struct snapshot_slot *slots = snapshot_slots(snapshot, NULL);
+    const struct snapshot_holding *holdings = snapshot_holdings(snapshot, NULL);
+    for (size_t i = 0; i < nr; i++)
+        for (uint32_t h = 0; h < frames[i].nr_holdings; h++) {
+            const struct snapshot_holding *row = &holdings[frames[i].first_holding - 1 + h];
+            if (row->what != HOLDING_FIELD || collector->of_slot[row->slot])
+                continue;
+            const char *future = snapshot_string(snapshot, states[frames[i].state - 1].future);
+            const char *name = snapshot_string(snapshot, slots[row->slot - 1].name);
+            collector->of_slot[row->slot] =
+                number_of(collector, hash_str(name, hash_str(future, 0) + 1));
+        }
+}
+
 /* What debug info hides has no name; no variable has the empty one. */
 static void number_variables(struct collector *collector)
 {
@@ -49,18 +69,20 @@ static void number_variables(struct collector *collector)
     const struct snapshot_state *states = snapshot_states(snapshot, &nr_states);
     const struct snapshot_slot *slots = snapshot_slots(snapshot, &nr_slots);
     collector->of_slot = arena_alloc(&collector->arena, (nr_slots + 1) * sizeof(uint32_t));
-    collector->of_hidden = arena_alloc(&collector->arena, (nr_states + 1) * sizeof(uint32_t));
-    collector->of_awaited = arena_alloc(&collector->arena, (nr_states + 1) * sizeof(uint32_t));
+    collector->of_state =
+        arena_alloc(&collector->arena, (nr_states + 1) * sizeof(*collector->of_state));
     for (size_t i = 0; i < nr_states; i++) {
         uint64_t future = hash_str(snapshot_string(snapshot, states[i].future), 0);
-        collector->of_hidden[i + 1] = number_of(collector, future);
-        collector->of_awaited[i + 1] = number_of(collector, future + 2);
+        for (uint32_t what = HOLDING_HIDDEN; what <= HOLDING_BOX; what++)
+            collector->of_state[i + 1][what] =
+                number_of(collector, future + 1 + what * UINT64_C(0x9e3779b97f4a7c15));
         for (uint32_t s = 0; s < states[i].nr_slots; s++) {
             uint32_t id = states[i].first_slot + s;
             const char *name = snapshot_string(snapshot, slots[id - 1].name);
             collector->of_slot[id] = number_of(collector, hash_str(name, future + 1));
         }
     }
+    number_fields(collector);
     collector->last =
         arena_alloc(&collector->arena, (collector->numbers.count + 1) * sizeof(*collector->last));
 }
@@ -93,9 +115,8 @@ static void add_holding(struct collector *collector, uint32_t state,
         .slot = holding->slot,
         .what = holding->what,
         .future = snapshot_states(collector->snapshot, NULL)[state - 1].future};
-    uint32_t number = holding->what == HOLDING_SLOT     ? collector->of_slot[holding->slot]
-                      : holding->what == HOLDING_HIDDEN ? collector->of_hidden[state]
-                                                        : collector->of_awaited[state];
+    uint32_t number = holding->slot ? collector->of_slot[holding->slot]
+                                    : collector->of_state[state][holding->what];
     struct last_row *last = find_row(collector, number, &first);
     struct held_variable *row = &collector->variables->rows[last->row];
     held_sum_add(&row->held, holding->is, holding->heap_bytes);

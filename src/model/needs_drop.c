@@ -36,6 +36,11 @@ static bool is_owner(const char *name)
     return false;
 }
 
+bool is_owner_type(const struct plan *plan, const struct plan_type *type)
+{
+    return is_owner(plan_string(plan, type->name));
+}
+
 static bool is_borrow(const char *name)
 {
     return name[0] == '&' || str_starts_with(name, "fn(") || str_starts_with(name, "unsafe fn(") ||

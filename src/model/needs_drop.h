@@ -18,6 +18,9 @@ struct needs_drops {
     uint8_t *types; /* by type id - 1: enum needs_drop */
 };
 
+/* Is it one of the standard library's (or bytes') types that always own something? */
+bool is_owner_type(const struct plan *plan, const struct plan_type *type);
+
 void needs_drops_init(struct needs_drops *drops, const struct plan *plan);
 void needs_drops_deinit(struct needs_drops *drops);
 

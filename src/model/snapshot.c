@@ -236,9 +236,9 @@ static bool holdings_ok(const struct snapshot *snapshot, const struct snapshot_f
     uint32_t last = HOLDING_SLOT;
     for (uint32_t i = 0; i < frame->nr_holdings; i++) {
         const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + i];
-        bool is_slot = holding->what == HOLDING_SLOT;
+        bool is_slot = holding->what == HOLDING_SLOT, is_field = holding->what == HOLDING_FIELD;
         if (is_slot ? last != HOLDING_SLOT || holding->slot < next || holding->slot >= end
-                    : holding->what <= last || holding->slot)
+                    : holding->what + is_field <= last || is_field != (holding->slot != 0))
             return false;
         last = holding->what;
         next = (uint64_t)holding->slot + 1;

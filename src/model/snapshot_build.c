@@ -403,6 +403,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     map_init(&build.strings);
     map_init(&build.kinds);
     map_init(&build.states);
+    map_init(&build.fields);
     build.needs_drop = memory_alloc((reader->nr_plans + 1) * sizeof(*build.needs_drop));
     for (size_t i = 0; i < reader->nr_plans; i++) {
         struct image_names *image = &build.images[i];
@@ -429,6 +430,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     map_deinit(&build.strings);
     map_deinit(&build.kinds);
     map_deinit(&build.states);
+    map_deinit(&build.fields);
     free(build.runtimes);
     free(build.tasks);
     free(build.needs_drop);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/search.h"
+#include "base/text.h"
 #include "model/snapshot_part.h"
 
 /* A frame of one task and where it lies. */
@@ -17,10 +18,18 @@ struct placed {
     uint32_t around; /* position + 1 of the one that it lies in; 0: none */
 };
 
-/* What a place of a frame holds: one for each slot, then the hidden ones, then the awaited future. */
+/* What a place of a frame holds: one for each slot, then the hidden ones, the awaited future, the box. */
 struct tally {
     uint64_t heap_bytes, requested_bytes;
     uint32_t nr_blocks;
+};
+enum { NR_TALLIES_APART = HOLDING_BOX };
+
+/* A field of a future that is no state machine. */
+struct field {
+    uint32_t frame; /* position */
+    uint32_t slot;  /* id */
+    struct tally tally;
 };
 
 struct holding_frame {
@@ -37,6 +46,10 @@ struct holding {
     struct placed *placed; /* by address */
     size_t nr;
     struct tally *tallies;
+    struct field *fields;
+    size_t nr_fields, fields_capacity;
+    size_t next_field;     /* by frame: the first that has no row yet */
+    struct map field_rows; /* frame and slot -> position + 1 */
 };
 
 static const struct snapshot_slot *slots_of(const struct holding *holding,
@@ -84,47 +97,185 @@ static uint32_t placed_at(const struct holding *holding, uint64_t addr)
     return at;
 }
 
+/* --- fields ---------------------------------------------------------------------------------- */
+
+/* The member at `offset`, which becomes the offset in it; id 0: none, or several may be. */
+static plan_type_id member_at(const struct plan *plan, const struct plan_type *type,
+                              uint64_t *offset, struct text *path)
+{
+    const struct plan_member *members = plan_members(plan, type);
+    for (uint32_t m = 0; m < type->nr_members; m++) {
+        const struct plan_type *member = plan_type(plan, members[m].type);
+        if (!member || *offset - members[m].offset_bytes >= member->size_bytes)
+            continue;
+        const char *name = plan_string(plan, members[m].name);
+        if (!str_starts_with(name, "__")) /* of a tuple */
+            text_printf(path, "%s%s", path->length ? "." : "", name);
+        *offset -= members[m].offset_bytes;
+        return members[m].type;
+    }
+    return (plan_type_id){0};
+}
+
+/* The one variant that has something there. */
+static plan_type_id variant_at(const struct plan *plan, const struct plan_type *type,
+                               uint64_t offset)
+{
+    plan_type_id found = {0};
+    const struct plan_variant *variants = plan_variants(plan, type);
+    for (uint32_t v = 0; v < type->nr_variants; v++) {
+        uint64_t inside = offset;
+        struct text unused;
+        text_init(&unused);
+        const struct plan_type *payload = plan_type(plan, variants[v].payload);
+        bool has = payload && member_at(plan, payload, &inside, &unused).v;
+        text_deinit(&unused);
+        if (has && found.v)
+            return (plan_type_id){0};
+        if (has)
+            found = variants[v].payload;
+    }
+    return found;
+}
+
+/* "conn.io.read_buf": the way to the innermost field at `offset` that can own heap; *id is its type. */
+static bool field_path(const struct plan *plan, plan_type_id *id, uint64_t *offset,
+                       struct text *path)
+{
+    enum { MAX_STEPS = 32, WORD_BYTES = 8 };
+    uint64_t at = *offset, start = 0;
+    for (int step = 0; step < MAX_STEPS; step++) {
+        const struct plan_type *type = plan_type(plan, *id);
+        if (step && (type->size_bytes <= WORD_BYTES || is_owner_type(plan, type)))
+            break;
+        uint64_t inside = at;
+        plan_type_id next = type->kind == PLAN_TYPE_VARIANTS ? variant_at(plan, type, at)
+                                                             : member_at(plan, type, &inside, path);
+        if (!next.v)
+            break;
+        start += at - inside;
+        at = inside;
+        *id = next;
+    }
+    *offset = start;
+    return path->length > 0;
+}
+
+/* Id of the slot of the field that has `addr`; 0: it has no name. */
+static uint32_t field_slot(const struct holding *holding, const struct task_frame *frame,
+                           uint64_t addr)
+{
+    struct snapshot_building *build = holding->build;
+    const struct plan *plan = build->images[frame->plan].plan;
+    plan_type_id type = frame->type;
+    uint64_t offset = addr - frame->addr;
+    bool is_new;
+    uint64_t key = hash_u64(offset, hash_u64(frame->type.v, frame->plan));
+    uint32_t *known = map_put(&build->fields, key, &is_new);
+    if (!is_new)
+        return *known;
+    struct text path;
+    text_init(&path);
+    if (field_path(plan, &type, &offset, &path)) {
+        struct snapshot_slot slot = {
+            .name = snapshot_intern(build, text_str(&path)),
+            .type = snapshot_type_name(build, &build->images[frame->plan], type, NAME_SHORT),
+            .offset_bytes = offset,
+            .inline_bytes = plan_type(plan, type)->size_bytes,
+        };
+        *map_put(&build->fields, key, NULL) = snapshot_add(build->snapshot, SNAPSHOT_SLOTS, &slot);
+    }
+    text_deinit(&path);
+    return *map_find(&build->fields, key);
+}
+
+static struct tally *field_tally(struct holding *holding, uint32_t frame, uint32_t slot)
+{
+    uint32_t *known = map_put(&holding->field_rows, (uint64_t)frame << 32 | slot, NULL);
+    if (*known)
+        return &holding->fields[*known - 1].tally;
+    holding->fields = array_reserve(holding->fields, &holding->fields_capacity,
+                                    holding->nr_fields + 1, sizeof(*holding->fields));
+    holding->fields[holding->nr_fields] = (struct field){.frame = frame, .slot = slot};
+    *known = (uint32_t)holding->nr_fields + 1;
+    return &holding->fields[holding->nr_fields++].tally;
+}
+
 /* --- which place of a frame ------------------------------------------------------------------ */
 
-/* Position of the tally; the frame is a state machine. */
-static uint32_t tally_in(const struct holding *holding, const struct holding_frame *frame,
-                         uint64_t addr)
+static struct tally *tally_apart(struct holding *holding, uint32_t number, enum holding_what what)
+{
+    const struct holding_frame *frame = &holding->frames[number];
+    return &holding->tallies[frame->first_tally + frame->state->nr_slots + what - HOLDING_HIDDEN];
+}
+
+/* Of the slot of a state machine; NULL: none is there. */
+static struct tally *slot_tally(struct holding *holding, const struct holding_frame *frame,
+                                uint64_t addr)
+{
+    const uint64_t offset = addr - frame->source->addr;
+    const struct snapshot_slot *slots = slots_of(holding, frame);
+    for (uint32_t i = 0; i < frame->state->nr_slots; i++)
+        if (offset - slots[i].offset_bytes < slots[i].inline_bytes)
+            return &holding->tallies[frame->first_tally + i];
+    return NULL;
+}
+
+static bool is_awaited(const struct holding *holding, const struct holding_frame *frame,
+                       uint64_t addr)
 {
     const struct process_plan *own = &holding->build->reader->plans[frame->source->plan];
     const struct plan_type *type = plan_type(own->plan, frame->source->type);
     const struct walk_state *state = &own->states[plan_variants(own->plan, type) +
                                                   frame->source->variant - 1 - own->plan->variants];
-    const uint32_t nr_slots = frame->state->nr_slots;
-    const uint64_t offset = addr - frame->source->addr;
-    const struct snapshot_slot *slots = slots_of(holding, frame);
-    for (uint32_t i = 0; i < nr_slots; i++)
-        if (offset - slots[i].offset_bytes < slots[i].inline_bytes)
-            return frame->first_tally + i;
     const struct plan_type *awaited = plan_type(own->plan, state->awaitee);
-    bool is_awaited =
-        state->has_awaitee && awaited && offset - state->awaitee_offset < awaited->size_bytes;
-    return frame->first_tally + nr_slots + is_awaited;
+    return state->has_awaitee && awaited &&
+           addr - frame->source->addr - state->awaitee_offset < awaited->size_bytes;
+}
+
+/* Of the outermost future that lies in the block; NULL: none does. */
+static struct tally *box_tally(struct holding *holding, const struct heap_block *block)
+{
+    size_t at = block->addr ? SEARCH_UP_TO(holding->placed, holding->nr, addr, block->addr - 1) : 0;
+    if (at >= holding->nr || holding->placed[at].addr - block->addr >= block->size_bytes)
+        return NULL;
+    return tally_apart(holding, holding->placed[at].frame, HOLDING_BOX);
 }
 
 /*
- * A future that is no state machine (a Sleep, a Box) has no variables: what it holds belongs to who
- * has it.  Position + 1 of the tally; 0: no frame has it.
+ * To what in the frames a block belongs: a variable; else a field of a future that is no state machine;
+ * else the future that lies in the block; else what is awaited, or hidden.  NULL: to none of them.
  */
-static uint32_t find_tally(const struct holding *holding, uint64_t addr)
+static struct tally *find_tally(struct holding *holding, uint64_t place,
+                                const struct heap_block *block)
 {
-    uint32_t at = placed_at(holding, addr), last = 0;
-    for (; at; at = holding->placed[at - 1].around) {
-        const struct holding_frame *frame = &holding->frames[holding->placed[at - 1].frame];
-        if (frame->source->variant)
-            return tally_in(holding, frame, addr) + 1;
-        last = holding->placed[at - 1].frame + 1;
+    uint32_t inner = 0,
+             outer = 0; /* number + 1: the innermost plain future, and the state machine */
+    struct tally *tally = NULL;
+    for (uint32_t at = place ? placed_at(holding, place) : 0; at && !outer;
+         at = holding->placed[at - 1].around) {
+        const uint32_t number = holding->placed[at - 1].frame;
+        if (holding->frames[number].source->variant)
+            outer = number + 1;
+        else if (!inner)
+            inner = number + 1;
     }
-    for (; last; last = holding->frames[last - 1].parent) {
-        const struct holding_frame *frame = &holding->frames[last - 1];
-        if (frame->source->variant)
-            return frame->first_tally + frame->state->nr_slots + 2; /* awaited */
+    if (outer)
+        tally = slot_tally(holding, &holding->frames[outer - 1], place);
+    if (!tally && inner) {
+        uint32_t slot = field_slot(holding, holding->frames[inner - 1].source, place);
+        tally = slot ? field_tally(holding, inner - 1, slot) : NULL;
     }
-    return 0;
+    if (!tally)
+        tally = box_tally(holding, block);
+    if (!tally && inner)
+        tally = tally_apart(holding, inner - 1, HOLDING_AWAITED);
+    if (!tally && outer)
+        tally =
+            tally_apart(holding, outer - 1,
+                        is_awaited(holding, &holding->frames[outer - 1], place) ? HOLDING_AWAITED
+                                                                                : HOLDING_HIDDEN);
+    return tally;
 }
 
 static void tally_blocks(struct holding *holding)
@@ -132,12 +283,12 @@ static void tally_blocks(struct holding *holding)
     const struct task_drops *drops = &holding->build->reader->heap.drops;
     const struct drop_block *rows = &drops->drops[holding->drop->first_block];
     for (uint32_t i = 0; i < holding->drop->nr_blocks; i++) {
-        uint32_t at = rows[i].place ? find_tally(holding, rows[i].place) : 0;
-        if (!at)
+        const struct heap_block *block = &drops->blocks->rows[rows[i].block];
+        struct tally *tally = find_tally(holding, rows[i].place, block);
+        if (!tally)
             continue;
-        struct tally *tally = &holding->tallies[at - 1];
         tally->nr_blocks++;
-        tally->heap_bytes += drops->blocks->rows[rows[i].block].size_bytes;
+        tally->heap_bytes += block->size_bytes;
         if (rows[i].requested_bytes == UNKNOWN_BYTES)
             tally->requested_bytes = UNKNOWN_BYTES;
         else if (tally->requested_bytes != UNKNOWN_BYTES)
@@ -192,27 +343,46 @@ static void add_holding(struct holding *holding, struct snapshot_frame *frame,
     frame->first_holding = frame->nr_holdings++ ? frame->first_holding : id;
 }
 
-static void add_rows(struct holding *holding, uint32_t number, uint32_t frame_id)
+static void add_slot_rows(struct holding *holding, uint32_t number, struct snapshot_frame *row)
 {
     const struct holding_frame *frame = &holding->frames[number];
-    struct snapshot_frame *row = &snapshot_frames(holding->build->snapshot, NULL)[frame_id - 1];
-    if (!frame->source->variant)
-        return;
-    const struct tally *tallies = &holding->tallies[frame->first_tally];
-    const uint32_t nr_slots = frame->state->nr_slots;
-    const struct state_layout *layout = snapshot_layout_of(holding->build, frame->source);
-    for (uint32_t i = 0; i < nr_slots; i++)
-        add_holding(holding, row, &tallies[i],
+    const struct state_layout *layout =
+        frame->source->variant ? snapshot_layout_of(holding->build, frame->source) : NULL;
+    for (uint32_t i = 0; layout && i < frame->state->nr_slots; i++)
+        add_holding(holding, row, &holding->tallies[frame->first_tally + i],
                     (struct snapshot_holding){
                         .slot = frame->state->first_slot + i,
                         .what = HOLDING_SLOT,
                         .status = status_of(holding, frame, &layout->slots[i]),
                     });
-    for (uint32_t i = 0; i < 2; i++)
-        if (tallies[nr_slots + i].nr_blocks)
-            add_holding(holding, row, &tallies[nr_slots + i],
-                        (struct snapshot_holding){.what = i ? HOLDING_AWAITED : HOLDING_HIDDEN,
-                                                  .status = SLOT_LIVE});
+}
+
+static void add_rows(struct holding *holding, uint32_t number, uint32_t frame_id)
+{
+    struct snapshot_frame *row = &snapshot_frames(holding->build->snapshot, NULL)[frame_id - 1];
+    add_slot_rows(holding, number, row);
+    for (uint32_t what = HOLDING_HIDDEN; what <= HOLDING_BOX; what++) {
+        const struct tally *tally = tally_apart(holding, number, what);
+        if (tally->nr_blocks)
+            add_holding(holding, row, tally,
+                        (struct snapshot_holding){.what = what, .status = SLOT_LIVE});
+    }
+    for (; holding->next_field < holding->nr_fields; holding->next_field++) {
+        const struct field *field = &holding->fields[holding->next_field];
+        if (field->frame != number)
+            break;
+        add_holding(holding, row, &field->tally,
+                    (struct snapshot_holding){
+                        .slot = field->slot, .what = HOLDING_FIELD, .status = SLOT_LIVE});
+    }
+}
+
+static int field_order(const void *a, const void *b)
+{
+    const struct field *x = a, *y = b;
+    if (x->frame != y->frame)
+        return x->frame < y->frame ? -1 : 1;
+    return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
 static void set_held(struct snapshot_building *build, const struct task_drop *drop,
@@ -249,14 +419,19 @@ void snapshot_add_holdings(struct snapshot_building *build, uint32_t row,
             .first_tally = nr_tallies,
             .parent = frame->parent,
         };
-        nr_tallies += own->state->nr_slots + 2;
+        nr_tallies += own->state->nr_slots + NR_TALLIES_APART;
     }
     holding.tallies = memory_alloc((nr_tallies + 1) * sizeof(*holding.tallies));
     place_frames(&holding);
+    map_init(&holding.field_rows);
     tally_blocks(&holding);
+    if (holding.nr_fields)
+        qsort(holding.fields, holding.nr_fields, sizeof(*holding.fields), field_order);
     for (uint32_t i = 0; i < holding.nr; i++)
         add_rows(&holding, i, task->first_frame + i);
     free(holding.tallies);
+    free(holding.fields);
+    map_deinit(&holding.field_rows);
     free(holding.placed);
     free(holding.frames);
 }

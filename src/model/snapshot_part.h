@@ -27,6 +27,7 @@ struct snapshot_building {
     struct map strings;         /* hash -> offset + 1 */
     struct map kinds;           /* hash of cell kind and future type -> id */
     struct map states;          /* hash of plan, type and variant -> id */
+    struct map fields;          /* hash of plan, type and offset -> id of a slot, 0: it has no name */
     uint32_t *runtimes;         /* by position in cells.runtimes: id, 0: has no task */
     uint32_t *tasks;            /* by position in cells.rows: id, 0: none */
     /* While snapshot_add_heap works: frames in reader->futures, by task. */

@@ -16,6 +16,18 @@ enum {
     LEAST_PART = 20,     /* what is less than 1/20 of a group's bytes is not named */
 };
 
+const char *snapshot_holding_words(uint32_t what)
+{
+    switch ((enum holding_what)what) {
+    case HOLDING_AWAITED:
+        return "(awaited future)";
+    case HOLDING_BOX:
+        return "(the future itself, in a box)";
+    default:
+        return "(hidden variable)";
+    }
+}
+
 static void append_variable(const struct snapshot *snapshot, const struct held_variable *variable,
                             struct text *out)
 {
@@ -23,8 +35,7 @@ static void append_variable(const struct snapshot *snapshot, const struct held_v
     if (variable->slot)
         display_variable(snapshot_string(snapshot, slots[variable->slot - 1].name), out);
     else
-        text_append_str(out, variable->what == HOLDING_HIDDEN ? "(hidden variable)"
-                                                              : "(awaited future)");
+        text_append_str(out, snapshot_holding_words(variable->what));
 }
 
 /* --- the variables of a group ---------------------------------------------------------------- */

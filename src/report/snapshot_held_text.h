@@ -16,6 +16,9 @@ void snapshot_put_most(const struct snapshot_report *report, const struct displa
 void snapshot_put_variables(const struct snapshot_report *report, const struct display *display,
                             struct snapshot_left_out *left_out);
 
+/* What has no name of its own: "(hidden variable)"; `what` is an enum holding_what. */
+const char *snapshot_holding_words(uint32_t what);
+
 /* Of one task: what it holds and shares, behind its sizes. */
 void snapshot_put_task_held(const struct snapshot *snapshot, const struct display *display,
                             uint32_t id);

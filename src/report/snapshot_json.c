@@ -201,15 +201,7 @@ static void put_pieces(struct text *out, const struct writer *writer, const stru
     }
     text_append(out, made->pieces.data + from, made->pieces.length - from);
     text_append_str(out, state->nr_slots ? "}]" : "]");
-    for (uint32_t what = HOLDING_HIDDEN; what < NR_HOLDING_WHATS; what++) {
-        bool has = holding < end && holding->what == what;
-        text_append_str(out, what == HOLDING_HIDDEN ? ",\"hidden\":" : ",\"awaited\":");
-        if (has)
-            snapshot_json_apart(out, holding);
-        else
-            text_append_str(out, "null");
-        holding += has;
-    }
+    snapshot_json_holdings_apart(out, writer->snapshot, holding, (size_t)(end - holding));
 }
 
 static void put_kind(struct writer *writer, uint32_t id)

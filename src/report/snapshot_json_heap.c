@@ -69,12 +69,46 @@ void snapshot_json_holding(struct text *out, const struct snapshot_holding *hold
     json_put_word(out, status_words[holding->status]);
 }
 
-void snapshot_json_apart(struct text *out, const struct snapshot_holding *holding)
+static void put_apart(struct text *out, const struct snapshot_holding *holding)
 {
     json_open(out, '{');
     put_number(out, "blocks", holding->nr_blocks);
     snapshot_json_holding(out, holding);
     json_close(out, '}');
+}
+
+static void put_field(struct text *out, const struct snapshot *snapshot,
+                      const struct snapshot_holding *holding)
+{
+    const struct snapshot_slot *slot = &snapshot_slots(snapshot, NULL)[holding->slot - 1];
+    json_open(out, '{');
+    put_str(out, snapshot, "name", slot->name);
+    put_str(out, snapshot, "type", slot->type);
+    put_number(out, "offset_bytes", slot->offset_bytes);
+    put_number(out, "inline_bytes", slot->inline_bytes);
+    snapshot_json_holding(out, holding);
+    json_close(out, '}');
+}
+
+void snapshot_json_holdings_apart(struct text *out, const struct snapshot *snapshot,
+                                  const struct snapshot_holding *rows, size_t nr)
+{
+    static const char *const keys[] = {[HOLDING_HIDDEN] = ",\"hidden\":",
+                                       [HOLDING_AWAITED] = ",\"awaited\":",
+                                       [HOLDING_BOX] = ",\"box\":"};
+    size_t at = 0;
+    for (uint32_t what = HOLDING_HIDDEN; what <= HOLDING_BOX; what++) {
+        text_append_str(out, keys[what]);
+        if (at < nr && rows[at].what == what)
+            put_apart(out, &rows[at++]);
+        else
+            text_append_str(out, "null");
+    }
+    text_append_str(out, ",\"fields\":");
+    json_open(out, '[');
+    for (; at < nr; at++)
+        put_field(out, snapshot, &rows[at]);
+    json_close(out, ']');
 }
 
 /* --- a task ---------------------------------------------------------------------------------- */

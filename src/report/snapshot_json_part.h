@@ -21,7 +21,8 @@ void snapshot_json_task_held(struct text *out, const struct snapshot *snapshot,
 /* The same of a variable, behind its own keys; NULL: not known. */
 void snapshot_json_holding(struct text *out, const struct snapshot_holding *holding);
 /* The variables of a frame that debug info hides: an object. */
-void snapshot_json_apart(struct text *out, const struct snapshot_holding *holding);
+void snapshot_json_holdings_apart(struct text *out, const struct snapshot *snapshot,
+                                  const struct snapshot_holding *rows, size_t nr);
 /* Of a finished task: who has the address of its cell. */
 void snapshot_json_kept_by(struct text *out, const struct snapshot *snapshot,
                            const struct snapshot_task *task);

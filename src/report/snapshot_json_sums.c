@@ -60,6 +60,8 @@ static void put_variable(struct text *out, const struct snapshot *snapshot,
     json_put_word(out, variable->what == HOLDING_HIDDEN ? "true" : "false");
     json_key(out, "awaited");
     json_put_word(out, variable->what == HOLDING_AWAITED ? "true" : "false");
+    json_key(out, "box");
+    json_put_word(out, variable->what == HOLDING_BOX ? "true" : "false");
     put_held(out, "heap_bytes", "heap_is", &variable->held);
     put_number(out, "tasks", variable->nr_tasks);
     put_number(out, "largest_bytes", variable->largest_bytes);

@@ -110,8 +110,7 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
         text_append_str(&line, ": ");
         display_escape(snapshot_string(tree->snapshot, slot->type), &line);
     } else {
-        bool is_hidden = holding && holding->what == HOLDING_HIDDEN;
-        text_append_str(&line, is_hidden ? "(hidden variable)" : "(the awaited future)");
+        text_append_str(&line, snapshot_holding_words(holding ? holding->what : HOLDING_HIDDEN));
     }
     if (is_dim)
         display_dim(tree->display, true);
@@ -136,8 +135,10 @@ static void put_slots(const struct tree *tree, uint32_t at)
         if (!is_drop_flag(tree, &slots[id - 1]))
             put_slot(tree, at, &slots[id - 1], holding);
     }
-    for (; next < frame->nr_holdings; next++)
-        put_slot(tree, at, NULL, &holdings[frame->first_holding - 1 + next]);
+    for (; next < frame->nr_holdings; next++) {
+        const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + next];
+        put_slot(tree, at, holding->slot ? &slots[holding->slot - 1] : NULL, holding);
+    }
 }
 
 /* "demo::handler  src/main.rs:33 in select!, waits for: sleep" */
