@@ -22,7 +22,7 @@ const char *snapshot_holding_words(uint32_t what)
     case HOLDING_AWAITED:
         return "(awaited future)";
     case HOLDING_BOX:
-        return "(the future itself, in a box)";
+        return "(the future's own box)";
     default:
         return "(hidden variable)";
     }
@@ -40,16 +40,29 @@ static void append_variable(const struct snapshot *snapshot, const struct held_v
 
 /* --- the variables of a group ---------------------------------------------------------------- */
 
-/* "request_buf", or "buf of read_frame" where it is not of the group's own future. */
+/*
+ * "request_buf", or "buf of read_frame" where it is not of the group's own future, whose arguments are left
+ * out.  `quote` is around names, not around words.
+ */
 static void append_of(const struct snapshot *snapshot, const struct snapshot_group *group,
-                      const struct held_variable *variable, struct text *out)
+                      const struct held_variable *variable, const char *quote, struct text *out)
 {
     const char *future = snapshot_string(snapshot, variable->future);
+    const char *around = variable->slot ? quote : "";
+    text_append_str(out, around);
     append_variable(snapshot, variable, out);
+    text_append_str(out, around);
     if (strcmp(future, group->name) == 0)
         return;
-    text_append_str(out, " of ");
-    display_escape(display_last_words(future, 1), out);
+    const char *name = display_last_words(future, 1);
+    size_t length = strcspn(name, "<");
+    struct text head;
+    text_init(&head);
+    text_append(&head, name, length ? length : strlen(name));
+    text_printf(out, " of %s", quote);
+    display_escape(text_str(&head), out);
+    text_append_str(out, quote);
+    text_deinit(&head);
 }
 
 static bool is_big(uint64_t bytes, uint64_t whole)
@@ -97,7 +110,7 @@ void snapshot_append_group_variables(const struct snapshot *snapshot,
         text_append_str(out, i ? ", " : "");
         snapshot_append_held(out, held_sum_is(&rows[i].held), rows[i].held.bytes);
         text_append_str(out, " B in ");
-        append_of(snapshot, group, &rows[i], out);
+        append_of(snapshot, group, &rows[i], "", out);
     }
     if (is_big(others, group->held.bytes))
         append_rest(others, " B in other variables", out);
@@ -142,9 +155,8 @@ static void append_parts(const struct snapshot *snapshot, const struct snapshot_
         text_append_str(out, i ? ", " : ": ");
         text_append_str(out, held_sum_is(&rows[i].held) == HELD_EXACT ? "" : "at least ");
         display_bytes(rows[i].held.bytes, out);
-        text_append_str(out, " in `");
-        append_of(snapshot, group, &rows[i], out);
-        text_append_char(out, '`');
+        text_append_str(out, " in ");
+        append_of(snapshot, group, &rows[i], "`", out);
     }
 }
 
