@@ -197,13 +197,15 @@ static void give_holdings(struct snapshot *snapshot, uint32_t frame,
 /* Tasks 1 and 2 stand at conn.rs:88: frames 1 to 3 and 4 to 6; task 3 has 7 to 9. */
 static void add_holdings(struct snapshot *snapshot)
 {
-    const struct snapshot_holding first[] = {{CONN_SLOT, SLOT_LIVE, HELD_EXACT, 2, 300, 280},
-                                             {BUFFER_SLOT, SLOT_GONE, HELD_EXACT, 0, 0, 0},
-                                             {0, SLOT_LIVE, HELD_EXACT, 1, 40, UNKNOWN}};
+    const struct snapshot_holding first[] = {
+        {CONN_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_EXACT, 2, 0, 300, 280},
+        {BUFFER_SLOT, HOLDING_SLOT, SLOT_GONE, HELD_EXACT, 0, 0, 0, 0},
+        {0, HOLDING_HIDDEN, SLOT_LIVE, HELD_EXACT, 1, 0, 40, UNKNOWN}};
     const struct snapshot_holding second[] = {
-        {CONN_SLOT, SLOT_LIVE, HELD_AT_LEAST, 3, 5000, UNKNOWN},
-        {BUFFER_SLOT, SLOT_UNSURE, HELD_UNKNOWN, 0, 0, UNKNOWN}};
-    const struct snapshot_holding names[] = {{NAMES_SLOT, SLOT_LIVE, HELD_EXACT, 9, 90000, 80000}};
+        {CONN_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_AT_LEAST, 3, 0, 5000, UNKNOWN},
+        {BUFFER_SLOT, HOLDING_SLOT, SLOT_UNSURE, HELD_UNKNOWN, 0, 0, 0, UNKNOWN}};
+    const struct snapshot_holding names[] = {
+        {NAMES_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_EXACT, 9, 0, 90000, 80000}};
     give_holdings(snapshot, 1, first, 3);
     give_holdings(snapshot, 4, second, 2);
     give_holdings(snapshot, 11, names, 1);

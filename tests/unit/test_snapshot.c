@@ -207,7 +207,16 @@ static void holdings_are_in_order(void **state)
     assert_false(valid_with(snapshot, slot_of(snapshot, 1), 3)); /* of another state */
     assert_false(valid_with(snapshot, slot_of(snapshot, 3), 2)); /* twice, at the end */
     assert_false(valid_with(snapshot, slot_of(snapshot, 5), 1)); /* backwards */
-    assert_true(valid_with(snapshot, slot_of(snapshot, 5), 0));  /* one is left out */
+    struct snapshot_holding *rows = snapshot_holdings(snapshot, NULL);
+    rows[4].what = HOLDING_BOX;
+    assert_true(valid_with(snapshot, slot_of(snapshot, 5), 0)); /* one is left out */
+    rows[4].what = HOLDING_FIELD;
+    assert_true(valid_with(snapshot, slot_of(snapshot, 5), 3)); /* of any type */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 5), 0));
+    assert_false(valid_with(snapshot, &rows[4].what, NR_HOLDING_WHATS));
+    rows[4].what = HOLDING_SLOT;
+    assert_false(valid_with(snapshot, &rows[2].what, HOLDING_SLOT));   /* has none */
+    assert_false(valid_with(snapshot, &rows[0].what, HOLDING_HIDDEN)); /* before a variable */
     assert_false(valid_with(snapshot, slot_of(snapshot, 6), 2));
     struct snapshot_frame *frames = snapshot_frames(snapshot, NULL);
     assert_false(valid_with(snapshot, &frames[0].state, 8)); /* its slots are others */
