@@ -177,6 +177,8 @@ static void drop_empty(struct held_variables *variables)
 static void sort_rows(struct held_variables *variables, const struct snapshot *snapshot)
 {
     drop_empty(variables);
+    if (!variables->rows) /* so that the rows of each group are at a place */
+        variables->rows = memory_alloc(sizeof(*variables->rows));
     if (variables->nr)
         qsort_r(variables->rows, variables->nr, sizeof(*variables->rows), more_bytes_first,
                 (void *)snapshot);

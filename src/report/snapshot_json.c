@@ -195,9 +195,10 @@ static void put_pieces(struct text *out, const struct writer *writer, const stru
     for (uint32_t i = 0; i < state->nr_slots; i++) {
         text_append(out, made->pieces.data + from, made->ends[i] - from);
         from = made->ends[i];
-        bool has = holding < end && holding->slot == state->first_slot + i;
-        snapshot_json_holding(out, has ? holding : NULL);
-        holding += has;
+        if (holding < end && holding->slot == state->first_slot + i)
+            snapshot_json_holding(out, holding++);
+        else
+            snapshot_json_holding(out, NULL);
     }
     text_append(out, made->pieces.data + from, made->pieces.length - from);
     text_append_str(out, state->nr_slots ? "}]" : "]");

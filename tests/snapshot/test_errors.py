@@ -163,6 +163,10 @@ MISUSED = [
     ("a process and a core", ["1", "--core", "file"]),
     ("two processes", ["1", "2"]),
     ("a program without a core", ["1", "--exe", "file"]),
+    ("a limit that is no number", ["1", "--stop-limit", "soon"]),
+    ("a limit of days", ["1", "--stop-limit", "9999999999"]),
+    ("a limit for a core, which never stops", ["--core", "file", "--stop-limit", "5"]),
+    ("a group that there is not", ["1", "--group", "task"]),
 ]
 
 

@@ -210,6 +210,18 @@ static void one_task(void **state)
            "Note: one thread was in a system call\n");
 }
 
+/* Long sentences are broken at spaces; the next line begins with two. */
+static void join_sentences(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++) {
+        bool is_break = strncmp(from, "\n  ", 3) == 0;
+        *to++ = is_break ? ' ' : *from;
+        from += is_break ? 2 : 0;
+    }
+    *to = 0;
+}
+
 /* The sentence that tells whether memory is in use, for figures in MB. */
 static void expect_verdict(struct snapshot *snapshot, const uint64_t mega_bytes[3],
                            const char *sentence)
@@ -220,9 +232,7 @@ static void expect_verdict(struct snapshot *snapshot, const uint64_t mega_bytes[
     for (int i = 0; i < 3; i++)
         *fields[i] = mega_bytes[i] == UINT64_MAX ? UINT64_MAX : mega_bytes[i] * 1000000;
     char *shown = render(snapshot, &none, 120);
-    for (char *at = shown; *at; at++) /* long sentences are broken */
-        if (strncmp(at, "\n  ", 3) == 0)
-            memmove(at, at + 2, strlen(at + 2) + 1), *at = ' ';
+    join_sentences(shown);
     if (!strstr(shown, sentence))
         fail_msg("no '%s' in:\n%s", sentence, shown);
     free(shown);
