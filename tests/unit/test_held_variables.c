@@ -132,7 +132,8 @@ static void equal_names_are_one_variable(void **state)
     const struct snapshot_slot slot = {
         .name = snapshot_add_string(snapshot, "conn"), .offset_bytes = 8, .inline_bytes = 24};
     uint32_t id = snapshot_add(snapshot, SNAPSHOT_SLOTS, &slot);
-    const struct snapshot_holding holding = {id, SLOT_LIVE, HELD_EXACT, 1, 7000, 7000};
+    const struct snapshot_holding holding = {
+        .slot = id, .status = SLOT_LIVE, .is = HELD_EXACT, .nr_blocks = 1, .heap_bytes = 7000};
     snapshot_states(snapshot, NULL)[3].first_slot = id; /* demo::handler in its other state */
     snapshot_states(snapshot, NULL)[3].nr_slots = 1;
     snapshot_frames(snapshot, NULL)[6].first_holding =

@@ -127,7 +127,7 @@ static void the_trees(void **state)
            "\"future_bytes\":128,\"slots\":[{\"name\":\"conn\",\"type\":\"TcpStream\","
            "\"offset_bytes\":16,\"inline_bytes\":24" NOT_KNOWN "},{\"name\":\"buffer\","
            "\"type\":\"[u8; 2048]\",\"offset_bytes\":40,\"inline_bytes\":2048" NOT_KNOWN
-           "}],\"hidden\":null}");
+           "}],\"hidden\":null,\"awaited\":null,\"box\":null,\"fields\":[]}");
     expect(json, "tasks/1/await_tree/2/parent", "1");
     expect(json, "tasks/1/await_tree/2/leaf", "true");
     expect(json, "tasks/1/await_tree/2/state", "null");
@@ -304,10 +304,10 @@ static void sums_of_what_is_held(void **state)
     expect(json, "by_type/0/held_is", "\"at_least\"");
     expect(json, "by_type/0/variables",
            "[{\"future\":\"demo::handler\",\"variable\":\"conn\",\"type\":\"TcpStream\","
-           "\"hidden\":false,\"heap_bytes\":5300,\"heap_is\":\"at_least\",\"tasks\":2,"
+           "\"hidden\":false,\"awaited\":false,\"box\":false,\"heap_bytes\":5300,\"heap_is\":\"at_least\",\"tasks\":2,"
            "\"largest_bytes\":5000,\"largest_task\":2},"
            "{\"future\":\"demo::handler\",\"variable\":null,\"type\":null,\"hidden\":true,"
-           "\"heap_bytes\":40,\"heap_is\":\"exact\",\"tasks\":1,\"largest_bytes\":40,"
+           "\"awaited\":false,\"box\":false,\"heap_bytes\":40,\"heap_is\":\"exact\",\"tasks\":1,\"largest_bytes\":40,"
            "\"largest_task\":1}]");
     expect(json, "by_type/1/held_bytes", "144");
     expect(json, "by_type/1/held_is", "\"exact\"");
