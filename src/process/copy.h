@@ -49,3 +49,6 @@ void copy_end_traced(pid_t child);
 bool copy_reap(struct injection *injection, pid_t inside);
 /* In a target that runs.  By a thread that ends soon: one that does not stop stays seized by it. */
 bool copy_reap_in_running(pid_t pid, pid_t inside);
+
+/* It has a file open with O_DIRECT. */
+bool copy_has_direct_files(pid_t pid);

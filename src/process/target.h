@@ -152,6 +152,11 @@ MUST_CHECK bool target_stop(struct target *target, unsigned limit_ms, struct err
 uint64_t target_resume(struct target *target);
 
 /*
+ * Before target_stop: ERROR_TARGET where target_fork must not be used (files open with O_DIRECT, on
+ * a kernel before 6.5).  Takes some microseconds for each open file there.
+ */
+MUST_CHECK bool target_may_fork(const struct target *target, struct error *err);
+/*
  * In the stopped target: makes a copy-on-write child of it, from which all reads come from now on
  * and after target_resume: its memory at one moment.  What a child does not have (shared mappings,
  * MADV_DONTFORK, MADV_WIPEONFORK) is read into memory of ours before this returns, up to a limit.

@@ -21,6 +21,8 @@ MAY_INCLUDE = {
     "report": {"analysis", "model", "program", "plan", "base"},
     "cli": {"report", "analysis", "model", "process", "recording", "program", "plan", "base"},
 }
+# A process of its own, made by fork, which ends there.
+MAY_EXIT = {"src/process/copy_guard.c"}
 # The tracer will read plans inside somebody else's process: no allocation, no stdio.
 PLAN_HEADERS = {"stdbool.h", "stddef.h", "stdint.h", "string.h"}
 
@@ -61,7 +63,7 @@ class Layers(unittest.TestCase):
     def test_only_the_command_line_exits(self):
         wrong = [str(path.relative_to(ROOT)) for path in sources()
                  if path.relative_to(SRC).parts[0] != "cli" and re.search(r"\b_?exit\(", path.read_text())]
-        self.assertEqual(wrong, [])
+        self.assertEqual(set(wrong) - MAY_EXIT, set())
 
 
 class Files(unittest.TestCase):

@@ -249,7 +249,8 @@ void subject_map_specials(void)
     if (ftruncate(fd, SPECIAL_BYTES) != 0)
         abort();
     for (unsigned i = 0; i < NR_SPECIALS; i++) {
-        bool is_file = i == SPECIAL_SHARED_FILE || i == SPECIAL_PRIVATE_FILE;
+        bool is_file =
+            i == SPECIAL_SHARED_FILE || i == SPECIAL_PRIVATE_FILE || i == SPECIAL_DONTFORK_FILE;
         bool is_shared = i == SPECIAL_SHARED || i == SPECIAL_SHARED_FILE;
         int flags = (is_file ? 0 : MAP_ANONYMOUS) | (is_shared ? MAP_SHARED : MAP_PRIVATE);
         /* With a hole on both sides. */
@@ -269,6 +270,7 @@ static void fill_specials(void)
         for (size_t k = i == SPECIAL_WIPED_LATE ? SPECIAL_BYTES / 2 : 0; k < SPECIAL_BYTES; k++)
             subject_specials[i][k] = subject_pattern(i, k);
     if (madvise(subject_specials[SPECIAL_DONTFORK], SPECIAL_BYTES, MADV_DONTFORK) != 0 ||
+        madvise(subject_specials[SPECIAL_DONTFORK_FILE], SPECIAL_BYTES, MADV_DONTFORK) != 0 ||
         madvise(subject_specials[SPECIAL_WIPEONFORK], SPECIAL_BYTES, MADV_WIPEONFORK) != 0 ||
         madvise(subject_specials[SPECIAL_WIPED_LATE], SPECIAL_BYTES, MADV_WIPEONFORK) != 0 ||
         mprotect(subject_specials[SPECIAL_NO_ACCESS], SPECIAL_BYTES, PROT_NONE) != 0)

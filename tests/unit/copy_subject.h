@@ -31,6 +31,7 @@ enum subject_special { /* memory that a child has not, or otherwise */
                        SPECIAL_WIPEONFORK,
                        SPECIAL_WIPED_LATE, /* its first pages were never touched */
                        SPECIAL_PRIVATE_FILE,
+                       SPECIAL_DONTFORK_FILE,
                        SPECIAL_NO_ACCESS,
                        NR_SPECIALS,
 };

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "copy_subject.h"
+#include "process/copy.h"
 #include "process/proc.h"
 #include "process/target.h"
 
@@ -740,6 +741,31 @@ static void refuses_a_filter_without_the_right(void **state)
     expect_good_end(pid);
 }
 
+static int direct = -1;
+
+static void be_direct(void)
+{
+    char path[] = "/tmp/asyncmem-direct-XXXXXX";
+    int fd = mkstemp(path);
+    direct = open(path, O_RDWR | O_DIRECT);
+    unlink(path);
+    close(fd);
+    subject->sent = subject->received = direct >= 0;
+}
+
+static void knows_files_for_which_a_fork_is_not_safe(void **state)
+{
+    (void)state;
+    prepare = NULL;
+    pid_t pid = start(1 << WORK_SLEEP);
+    assert_false(copy_has_direct_files(pid));
+    expect_good_end(pid);
+    prepare = be_direct;
+    pid = start(1 << WORK_SLEEP);
+    assert_int_equal(copy_has_direct_files(pid), subject->sent); /* tmpfs may have no O_DIRECT */
+    expect_good_end(pid);
+}
+
 static void needs_a_stop(void **state)
 {
     (void)state;
@@ -816,6 +842,7 @@ int main(int argc, char **argv)
         COPY_TEST(refuses_where_no_process_can_be_made),
         COPY_TEST(lifts_a_filter),
         COPY_TEST(refuses_a_filter_without_the_right),
+        COPY_TEST(knows_files_for_which_a_fork_is_not_safe),
         COPY_TEST(needs_a_stop),
         COPY_TEST(tells_what_was_too_much),
     };
