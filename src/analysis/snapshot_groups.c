@@ -168,9 +168,9 @@ struct grouping {
     size_t capacity;
 };
 
-/* The group of the key, made of `first` when it is new. */
-static void group_add(struct grouping *grouping, uint64_t key, const struct snapshot_group *first,
-                      uint64_t cell_bytes)
+/* The position + 1 of the key's group, made of `first` when it is new. */
+static uint32_t group_add(struct grouping *grouping, uint64_t key,
+                          const struct snapshot_group *first, const struct snapshot_task *task)
 {
     bool is_new;
     struct snapshot_group_list *list = grouping->list;
@@ -184,12 +184,15 @@ static void group_add(struct grouping *grouping, uint64_t key, const struct snap
     struct snapshot_group *group = &list->rows[*row - 1];
     group->nr_tasks++;
     group->by_status[first->status]++;
-    sum_add(&group->cells, cell_bytes);
+    sum_add(&group->cells, first->own_cell_bytes);
+    held_sum_add(&group->held, task->held_is, task->held_bytes);
+    return *row;
 }
 
 static int more_tasks_first(const void *a, const void *b)
 {
-    const struct snapshot_group *x = a, *y = b;
+    const struct snapshot_group *x = *(struct snapshot_group *const *)a,
+                                *y = *(struct snapshot_group *const *)b;
     if (x->nr_tasks != y->nr_tasks)
         return x->nr_tasks > y->nr_tasks ? -1 : 1;
     if (x->cells.bytes != y->cells.bytes)
@@ -198,17 +201,57 @@ static int more_tasks_first(const void *a, const void *b)
     return order ? order : x->first_task < y->first_task ? -1 : x->first_task > y->first_task;
 }
 
-/* The list's rows move to the arena. */
-static void grouping_end(struct grouping *grouping, struct arena *arena)
+/* Sums may be near the end of their range. */
+static uint64_t bytes_of(const struct snapshot_group *group)
+{
+    uint64_t bytes;
+    return __builtin_add_overflow(group->cells.bytes, group->held.bytes, &bytes) ? UINT64_MAX
+                                                                                 : bytes;
+}
+
+static int more_bytes_first(const void *a, const void *b)
+{
+    const struct snapshot_group *x = *(struct snapshot_group *const *)a,
+                                *y = *(struct snapshot_group *const *)b;
+    if (bytes_of(x) != bytes_of(y))
+        return bytes_of(x) > bytes_of(y) ? -1 : 1;
+    return x < y ? -1 : x > y; /* by their order in the list */
+}
+
+/* Sorted pointers to the rows; free(). */
+static const struct snapshot_group **sort_rows(const struct snapshot_group *rows, size_t nr,
+                                               int (*compare)(const void *, const void *))
+{
+    const struct snapshot_group **sorted = memory_alloc(nr * sizeof(const void *) + 1);
+    for (size_t i = 0; i < nr; i++)
+        sorted[i] = &rows[i];
+    if (nr)
+        qsort(sorted, nr, sizeof(const void *), compare);
+    return sorted;
+}
+
+/* The list's rows move to the arena, in order; of_task follows them. */
+static void grouping_end(struct grouping *grouping, struct arena *arena, size_t nr_tasks)
 {
     struct snapshot_group_list *list = grouping->list;
     struct snapshot_group *rows = arena_alloc(arena, list->nr * sizeof(*rows) + 1);
-    if (list->nr) {
-        memcpy(rows, list->rows, list->nr * sizeof(*rows));
-        qsort(rows, list->nr, sizeof(*rows), more_tasks_first);
+    uint32_t *place = memory_alloc((list->nr + 1) * sizeof(*place));
+    const struct snapshot_group **sorted = sort_rows(list->rows, list->nr, more_tasks_first);
+    for (size_t i = 0; i < list->nr; i++) {
+        rows[i] = *sorted[i];
+        place[sorted[i] - list->rows + 1] = (uint32_t)i + 1;
     }
+    for (size_t i = 0; i < nr_tasks; i++)
+        list->of_task[i] = place[list->of_task[i]];
+    free(sorted);
+    free(place);
     free(list->rows);
     list->rows = rows;
+    sorted = sort_rows(rows, list->nr, more_bytes_first);
+    list->by_bytes = arena_alloc(arena, (list->nr + 1) * sizeof(uint32_t));
+    for (size_t i = 0; i < list->nr; i++)
+        list->by_bytes[i] = (uint32_t)(sorted[i] - rows);
+    free(sorted);
     map_deinit(&grouping->rows);
 }
 
@@ -263,6 +306,20 @@ static void futures_add(struct snapshot_futures *futures, const struct snapshot_
         futures->largest_bytes = kind->future_bytes;
 }
 
+static struct snapshot_group row_of(const struct snapshot_groups *groups, size_t at)
+{
+    const struct snapshot *snapshot = groups->snapshot;
+    const struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[groups->tasks[at] - 1];
+    const struct snapshot_kind *kind = &snapshot_kinds(snapshot, NULL)[task->kind - 1];
+    return (struct snapshot_group){.first_task = groups->tasks[at],
+                                   .kind = task->kind,
+                                   .status = task->status,
+                                   .finished_because = task->finished_because,
+                                   .await = groups->awaits[at],
+                                   .own_cell_bytes = kind->cell_bytes,
+                                   .name = snapshot_string(snapshot, kind->future)};
+}
+
 static void group_tasks(struct snapshot_groups *groups, const struct hashes *hashes)
 {
     const struct snapshot *snapshot = groups->snapshot;
@@ -274,24 +331,27 @@ static void group_tasks(struct snapshot_groups *groups, const struct hashes *has
     for (size_t i = 0; i < groups->nr_tasks; i++) {
         const struct snapshot_task *task = &tasks[groups->tasks[i] - 1];
         const struct snapshot_kind *kind = &kinds[task->kind - 1];
-        struct snapshot_group row = {.first_task = groups->tasks[i],
-                                     .kind = task->kind,
-                                     .status = task->status,
-                                     .finished_because = task->finished_because,
-                                     .await = groups->awaits[i],
-                                     .name = snapshot_string(snapshot, kind->future)};
+        struct snapshot_group row = row_of(groups, i);
         groups->by_status[task->status]++;
+        groups->has_held |= task->held_is != HELD_UNKNOWN;
         futures_add(&groups->futures, kind, task->status);
-        group_add(&types, hashes->kinds[task->kind], &row, kind->cell_bytes);
-        group_add(&both, hash_both(hashes, &row, kind), &row, kind->cell_bytes);
+        types.list->of_task[i] = group_add(&types, hashes->kinds[task->kind], &row, task);
+        both.list->of_task[i] = group_add(&both, hash_both(hashes, &row, kind), &row, task);
         if (!row.await.state)
             continue;
         row.name = snapshot_string(snapshot, states[row.await.state - 1].future);
-        group_add(&awaits, hashes->points[row.await.state], &row, kind->cell_bytes);
+        awaits.list->of_task[i] = group_add(&awaits, hashes->points[row.await.state], &row, task);
     }
-    grouping_end(&types, &groups->arena);
-    grouping_end(&awaits, &groups->arena);
-    grouping_end(&both, &groups->arena);
+    grouping_end(&types, &groups->arena, groups->nr_tasks);
+    grouping_end(&awaits, &groups->arena, groups->nr_tasks);
+    grouping_end(&both, &groups->arena, groups->nr_tasks);
+}
+
+static void lists_init(struct snapshot_groups *groups)
+{
+    struct snapshot_group_list *lists[] = {&groups->by_type, &groups->by_await, &groups->by_both};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+        lists[i]->of_task = arena_alloc(&groups->arena, groups->nr_tasks * sizeof(uint32_t) + 1);
 }
 
 void snapshot_groups_init(struct snapshot_groups *groups, const struct snapshot *snapshot,
@@ -308,6 +368,7 @@ void snapshot_groups_init(struct snapshot_groups *groups, const struct snapshot 
     for (size_t i = 0; i < groups->nr_tasks; i++)
         groups->awaits[i] = find_await(snapshot, &tasks[groups->tasks[i] - 1], &scratch);
     hashes_init(&hashes, snapshot, &scratch);
+    lists_init(groups);
     group_tasks(groups, &hashes);
     arena_deinit(&scratch);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How many tasks of each: by future type, by await point, and by both with what they wait for.
+ * How many tasks of each, and how many bytes they keep: by future type, by await point, and by both with what they wait for.
  * The stage before: a checked struct snapshot.  The stage after: report/snapshot_*.
  *
  * The await point of a task is the innermost await on the chain of single children from its
@@ -10,8 +10,8 @@
  */
 #pragma once
 
+#include "analysis/held_sum.h"
 #include "base/memory.h"
-#include "model/snapshot.h"
 
 struct snapshot_filter {
     const char *match; /* part of a name, file or status, any case; NULL: all */
@@ -35,15 +35,19 @@ struct snapshot_group {
     uint32_t status;     /* enum task_status */
     uint32_t finished_because;
     struct snapshot_await await;
+    uint64_t own_cell_bytes; /* of the first task; ~0: unknown */
     uint64_t nr_tasks;
     uint64_t by_status[NR_TASK_STATUSES];
     struct snapshot_sum cells;
-    const char *name; /* of the future; ties are ordered by it */
+    struct held_sum held; /* beside the cells */
+    const char *name;     /* of the future; ties are ordered by it */
 };
 
 struct snapshot_group_list {
     struct snapshot_group *rows; /* most tasks first, then most cell bytes, then by name */
     size_t nr;
+    uint32_t *by_bytes; /* the same rows as positions: most bytes of cells and held first */
+    uint32_t *of_task;  /* of each selected task: position + 1; 0: it is in none */
 };
 
 struct snapshot_futures {
@@ -63,6 +67,7 @@ struct snapshot_groups {
     struct snapshot_group_list by_both;  /* future type, await point, waits for, status, reason */
     uint64_t by_status[NR_TASK_STATUSES];
     struct snapshot_futures futures;
+    bool has_held; /* what is held is known of a selected task */
 };
 
 /* The snapshot must stay; deinit frees. */

@@ -28,7 +28,9 @@ void text_clear(struct text *text)
 
 void text_append(struct text *text, const char *bytes, size_t length)
 {
-    text->data = array_reserve(text->data, &text->capacity, text->length + length + 1, 1);
+    size_t needed = text->length + length + 1;
+    if (needed > text->capacity)
+        text->data = array_reserve(text->data, &text->capacity, needed, 1);
     if (length)
         memcpy(text->data + text->length, bytes, length);
     text->length += length;

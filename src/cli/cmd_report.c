@@ -45,7 +45,7 @@ const struct command cmd_report = {
     .help = "  --json            one JSON document (asyncmem.snapshot/1)\n"
             "  --task ID         one task whole: its await tree with every slot\n"
             "  --match TEXT      only tasks with TEXT in a name, file or status\n"
-            "  --group KEY       group by type or by await, not by both\n"
+            "  --group KEY       by type or by await, not by both; or by variable\n"
             "  --top N           show the first N groups\n"
             "  --color WHEN      auto (default), always or never\n"
             "  -h, --help        this text\n",

@@ -21,8 +21,12 @@ enum {
     OPTION_EXE,
     OPTION_EVERY,
     OPTION_COUNT,
+    OPTION_NO_HEAP,
+    OPTION_STOP_LIMIT,
     OPTION_OUTPUT = 'o',
 };
+
+enum { MAX_STOP_LIMIT_MS = 3600000 };
 
 struct snapshot_args {
     struct snapshot_show_options show;
@@ -30,6 +34,9 @@ struct snapshot_args {
     pid_t pid;
     double every_s; /* 0: once */
     uint64_t count; /* 0: without end */
+    bool no_heap;
+    bool has_stop_limit;
+    uint64_t stop_limit_ms;
 };
 
 /* The images of a target that have tasks, with their plans. */
@@ -95,11 +102,26 @@ static bool load_plans(struct image_plans *plans, const struct target *target,
     return true;
 }
 
+static void announce_stop(uint64_t stop_ns)
+{
+    fprintf(stderr, "asyncmem: the process stands still for about %llu ms, for the heap account\n",
+            (unsigned long long)(stop_ns / 1000000));
+}
+
 static bool open_target(struct target *target, const struct snapshot_args *args, struct error *err)
 {
     if (args->core)
         return target_open_core(target, args->core, args->exe, err);
     return target_open(target, args->pid, err);
+}
+
+static struct heap_options heap_options(const struct snapshot_args *args)
+{
+    return (struct heap_options){
+        .is_off = args->no_heap,
+        .stop_limit_ns = args->has_stop_limit ? args->stop_limit_ms * 1000000 : ~(uint64_t)0,
+        .announce = announce_stop,
+    };
 }
 
 /* Fills an initialised snapshot. */
@@ -112,7 +134,13 @@ static bool take(struct snapshot *snapshot, const struct snapshot_args *args, st
         return false;
     bool ok = load_plans(&plans, &target, &args->show.common, err);
     if (ok) {
-        ok = task_reader_read(&reader, &target, plans.images, plans.plans, plans.nr, err);
+        const struct task_request request = {
+            .images = plans.images,
+            .plans = plans.plans,
+            .nr_plans = plans.nr,
+            .heap = heap_options(args),
+        };
+        ok = task_reader_read(&reader, &target, &request, err);
         if (ok)
             snapshot_build(snapshot, &reader,
                            target.nr_images ? target.images[0].name : target.name);
@@ -208,6 +236,16 @@ static bool take_option(struct snapshot_args *args, int option, const char *valu
             return true;
         command_usage(&cmd_snapshot, "--count takes a number from 1 on, not '%s'", value);
         return false;
+    case OPTION_NO_HEAP:
+        args->no_heap = true;
+        return true;
+    case OPTION_STOP_LIMIT:
+        args->has_stop_limit =
+            parse_number(value, &args->stop_limit_ms) && args->stop_limit_ms <= MAX_STOP_LIMIT_MS;
+        if (!args->has_stop_limit)
+            command_usage(&cmd_snapshot, "--stop-limit takes milliseconds up to %d, not '%s'",
+                          MAX_STOP_LIMIT_MS, value);
+        return args->has_stop_limit;
     default:
         return snapshot_show_option_take(&args->show, &cmd_snapshot, option, value);
     }
@@ -237,6 +275,8 @@ static int check_args(struct snapshot_args *args, int nr, char **values)
         return command_usage(&cmd_snapshot, "--count goes with --every S");
     if (args->every_s != 0 && args->core)
         return command_usage(&cmd_snapshot, "--every goes with a process id");
+    if (args->has_stop_limit && args->core)
+        return command_usage(&cmd_snapshot, "--stop-limit goes with a process id");
     if (args->every_s != 0 && args->output)
         return command_usage(&cmd_snapshot, "-o keeps one snapshot: it does not go with --every");
     return EXIT_FINE;
@@ -253,6 +293,8 @@ static const struct option long_options[] = {
     {"top", required_argument, NULL, OPTION_TASK_TOP},
     {"every", required_argument, NULL, OPTION_EVERY},
     {"count", required_argument, NULL, OPTION_COUNT},
+    {"no-heap", no_argument, NULL, OPTION_NO_HEAP},
+    {"stop-limit", required_argument, NULL, OPTION_STOP_LIMIT},
     {"output", required_argument, NULL, OPTION_OUTPUT},
     {"no-cache", no_argument, NULL, OPTION_NO_CACHE},
     {"color", required_argument, NULL, OPTION_COLOR},
@@ -287,10 +329,13 @@ const struct command cmd_snapshot = {
         "      --json          print one JSON document (schema asyncmem.snapshot/1)\n"
         "      --task ID       one task whole: its await tree and variables\n"
         "      --match TEXT    only tasks that have TEXT in a future, file or status\n"
-        "      --group WHAT    lines by future and await point; type: by future; await: by await\n"
+        "      --group WHAT    lines by future and await point; type: by future; await: by await;\n"
+        "                      variable: by the variable that holds\n"
         "      --top N         at most N lines of a table\n"
         "      --every S       again every S seconds\n"
         "      --count N       with --every: N times\n"
+        "      --no-heap       leave out what tasks hold in the heap; the stop is shorter\n"
+        "      --stop-limit MS leave that out too where it would stop the process for longer\n"
         "  -o, --output FILE   also keep the snapshot in FILE, for asyncmem report\n"
         "      --no-cache      neither use nor write the plan cache\n"
         "      --color WHEN    auto, always or never\n"

@@ -18,15 +18,18 @@ static bool take_number(const struct command *command, const char *option, const
 static bool take_group(struct snapshot_options *options, const struct command *command,
                        const char *value)
 {
-    if (strcmp(value, "type") == 0) {
-        options->group = SNAPSHOT_GROUP_TYPE;
-        return true;
-    }
-    if (strcmp(value, "await") == 0) {
-        options->group = SNAPSHOT_GROUP_AWAIT;
-        return true;
-    }
-    command_usage(command, "--group takes type or await, not '%s'", value);
+    static const char *const names[NR_SNAPSHOT_GROUPINGS] = {
+        [SNAPSHOT_GROUP_BOTH] = "", /* the default has no name */
+        [SNAPSHOT_GROUP_TYPE] = "type",
+        [SNAPSHOT_GROUP_AWAIT] = "await",
+        [SNAPSHOT_GROUP_VARIABLE] = "variable",
+    };
+    for (unsigned i = SNAPSHOT_GROUP_TYPE; i < NR_SNAPSHOT_GROUPINGS; i++)
+        if (strcmp(value, names[i]) == 0) {
+            options->group = (enum snapshot_grouping)i;
+            return true;
+        }
+    command_usage(command, "--group takes type, await or variable, not '%s'", value);
     return false;
 }
 

@@ -2,7 +2,7 @@
 /*
  * Tables that grow by rows, and the one place that checks them.  What a row refers to is told by
  * `columns`, so that a new column is one line here.  Spans of the same table may not overlap in
- * sum (each frame and slot belongs to one row): else a small file could describe any number of
+ * sum (each frame, slot and holding belongs to one row): else a small file could describe any number of
  * frames.
  */
 #include "model/snapshot.h"
@@ -24,6 +24,11 @@ const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES] = {
     [SNAPSHOT_TASKS] = sizeof(struct snapshot_task),
     [SNAPSHOT_FRAMES] = sizeof(struct snapshot_frame),
     [SNAPSHOT_NOTES] = sizeof(struct snapshot_note),
+    [SNAPSHOT_HOLDINGS] = sizeof(struct snapshot_holding),
+    [SNAPSHOT_SHARED] = sizeof(struct snapshot_shared),
+    [SNAPSHOT_SHARED_TASKS] = sizeof(struct snapshot_shared_task),
+    [SNAPSHOT_KEEPERS] = sizeof(struct snapshot_keeper),
+    [SNAPSHOT_HEAP] = sizeof(struct snapshot_heap),
 };
 
 /* --- growing --------------------------------------------------------------------------------- */
@@ -135,9 +140,38 @@ static const struct column columns[] = {
     COLUMN(SNAPSHOT_TASKS, task, first_frame, COLUMN_SPAN, SNAPSHOT_FRAMES,
            "a task's await tree lies outside"),
     STRING(SNAPSHOT_TASKS, task, reason),
+    COLUMN(SNAPSHOT_TASKS, task, held_is, COLUMN_ENUM, NR_HELD_IS,
+           "what a task's held bytes are is unknown"),
+    STRING(SNAPSHOT_TASKS, task, held_reason),
+    COLUMN(SNAPSHOT_TASKS, task, first_keeper, COLUMN_SPAN, SNAPSHOT_KEEPERS,
+           "what keeps a task lies outside"),
     COLUMN(SNAPSHOT_FRAMES, frame, state, COLUMN_SOME, SNAPSHOT_STATES,
            "a frame's state does not exist"),
+    COLUMN(SNAPSHOT_FRAMES, frame, first_holding, COLUMN_SPAN, SNAPSHOT_HOLDINGS,
+           "what a frame holds lies outside"),
     STRING(SNAPSHOT_NOTES, note, text),
+    COLUMN(SNAPSHOT_HOLDINGS, holding, slot, COLUMN_ID, SNAPSHOT_SLOTS,
+           "a variable that holds does not exist"),
+    COLUMN(SNAPSHOT_HOLDINGS, holding, what, COLUMN_ENUM, NR_HOLDING_WHATS,
+           "what holds is unknown"),
+    COLUMN(SNAPSHOT_HOLDINGS, holding, status, COLUMN_ENUM, NR_SLOT_STATUSES,
+           "a variable's status is unknown"),
+    COLUMN(SNAPSHOT_HOLDINGS, holding, is, COLUMN_ENUM, NR_HELD_IS,
+           "what a variable's bytes are is unknown"),
+    STRING(SNAPSHOT_SHARED, shared, type),
+    COLUMN(SNAPSHOT_SHARED, shared, first_task, COLUMN_SPAN, SNAPSHOT_SHARED_TASKS,
+           "the tasks that share a block lie outside"),
+    COLUMN(SNAPSHOT_SHARED_TASKS, shared_task, task, COLUMN_SOME, SNAPSHOT_TASKS,
+           "a task that shares does not exist"),
+    COLUMN(SNAPSHOT_KEEPERS, keeper, block_class, COLUMN_ENUM, NR_BLOCK_CLASSES,
+           "a block's class is unknown"),
+    COLUMN(SNAPSHOT_KEEPERS, keeper, task, COLUMN_ID, SNAPSHOT_TASKS,
+           "a task that keeps another does not exist"),
+    STRING(SNAPSHOT_KEEPERS, keeper, slot),
+    STRING(SNAPSHOT_KEEPERS, keeper, place),
+    STRING(SNAPSHOT_HEAP, heap, allocator),
+    STRING(SNAPSHOT_HEAP, heap, how),
+    STRING(SNAPSHOT_HEAP, heap, problem),
 };
 
 static bool value_ok(const struct snapshot *snapshot, const struct column *column,
@@ -193,12 +227,44 @@ static bool trees_ok(const struct snapshot *snapshot)
     return true;
 }
 
+/* In the order of the state's slots, each at most once; what has no slot at the end. */
+static bool holdings_ok(const struct snapshot *snapshot, const struct snapshot_frame *frame)
+{
+    const struct snapshot_state *state = &snapshot_states(snapshot, NULL)[frame->state - 1];
+    const struct snapshot_holding *holdings = snapshot_holdings(snapshot, NULL);
+    uint64_t next = state->first_slot, end = next + state->nr_slots;
+    uint32_t last = HOLDING_SLOT;
+    for (uint32_t i = 0; i < frame->nr_holdings; i++) {
+        const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + i];
+        bool is_slot = holding->what == HOLDING_SLOT, is_field = holding->what == HOLDING_FIELD;
+        if (is_slot ? last != HOLDING_SLOT || holding->slot < next || holding->slot >= end
+                    : holding->what + is_field <= last || is_field != (holding->slot != 0))
+            return false;
+        last = holding->what;
+        next = (uint64_t)holding->slot + 1;
+    }
+    return true;
+}
+
+static bool all_holdings_ok(const struct snapshot *snapshot)
+{
+    size_t nr;
+    const struct snapshot_frame *frames = snapshot_frames(snapshot, &nr);
+    for (size_t i = 0; i < nr; i++)
+        if (!holdings_ok(snapshot, &frames[i]))
+            return false;
+    return true;
+}
+
 bool snapshot_check(const struct snapshot *snapshot, const char **problem)
 {
     const struct snapshot_table *strings = &snapshot->tables[SNAPSHOT_STRINGS];
     const char *bytes = strings->rows;
     *problem = "it has not exactly one row of facts";
     if (snapshot->tables[SNAPSHOT_FACTS].nr != 1)
+        return false;
+    *problem = "it has more than one account of the heap";
+    if (snapshot->tables[SNAPSHOT_HEAP].nr > 1)
         return false;
     *problem = "a table has too many rows";
     for (size_t i = 0; i < NR_SNAPSHOT_TABLES; i++)
@@ -214,6 +280,9 @@ bool snapshot_check(const struct snapshot *snapshot, const char **problem)
     }
     *problem = "an await tree has a child before its parent";
     if (!trees_ok(snapshot))
+        return false;
+    *problem = "a frame's holdings are not in the order of its variables";
+    if (!all_holdings_ok(snapshot))
         return false;
     *problem = NULL;
     return true;

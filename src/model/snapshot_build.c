@@ -14,6 +14,8 @@
 struct forest {
     uint32_t *first_child, *last_child, *next; /* by frame: position + 1 */
     uint32_t *root;                            /* by task: the first frame, position + 1 */
+    uint32_t *places;                          /* by frame: position + 1 in its task's tree */
+    uint32_t *in_order; /* of the task at hand: its frames as they are added */
 };
 
 static void forest_init(struct forest *forest, const struct task_futures *futures, size_t nr_tasks)
@@ -24,6 +26,8 @@ static void forest_init(struct forest *forest, const struct task_futures *future
     forest->last_child = memory_alloc(nr * sizeof(uint32_t));
     forest->next = memory_alloc(nr * sizeof(uint32_t));
     forest->root = memory_alloc((nr_tasks + 1) * sizeof(uint32_t));
+    forest->places = memory_alloc(nr * sizeof(uint32_t));
+    forest->in_order = memory_alloc(nr * sizeof(uint32_t));
     for (uint32_t i = 0; i < futures->nr; i++) {
         const struct task_frame *frame = &futures->frames[i];
         uint32_t *first =
@@ -45,12 +49,15 @@ static void forest_deinit(struct forest *forest)
     free(forest->last_child);
     free(forest->next);
     free(forest->root);
+    free(forest->places);
+    free(forest->in_order);
 }
 
-/* In depth first order, without recursion; `parents` maps a frame to its place in the task. */
-static void add_tree(struct snapshot_building *build, const struct forest *forest, uint32_t *places,
+/* In depth first order, without recursion. */
+static void add_tree(struct snapshot_building *build, const struct forest *forest,
                      struct snapshot_task *task, uint32_t root)
 {
+    uint32_t *places = forest->places;
     const struct task_frame *frames = build->reader->futures.frames;
     uint32_t at = root;
     while (at) {
@@ -59,6 +66,7 @@ static void add_tree(struct snapshot_building *build, const struct forest *fores
                                      .state = snapshot_state_id(build, frame)};
         uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_FRAMES, &row);
         task->first_frame = task->nr_frames ? task->first_frame : id;
+        forest->in_order[task->nr_frames] = at - 1;
         places[at - 1] = ++task->nr_frames;
         if (forest->first_child[at - 1]) {
             at = forest->first_child[at - 1];
@@ -122,7 +130,7 @@ static int task_order(const void *a, const void *b)
     return (*x)->addr < (*y)->addr ? -1 : (*x)->addr > (*y)->addr;
 }
 
-static void add_task(struct snapshot_building *build, const struct forest *forest, uint32_t *places,
+static void add_task(struct snapshot_building *build, const struct forest *forest,
                      const struct task_cell *cell)
 {
     const struct task_cells *cells = &build->reader->cells;
@@ -144,9 +152,10 @@ static void add_task(struct snapshot_building *build, const struct forest *fores
             cell->state & TOKIO_JOIN_INTEREST && !task_output_is_gone(cells, cell)
                 ? FINISHED_UNREAD
                 : FINISHED_PINNED;
-    add_tree(build, forest, places, &task, forest->root[row]);
+    add_tree(build, forest, &task, forest->root[row]);
     task.reason = tree_reason(build, cell, &task, build->reader->futures.is_partial[row]);
-    snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
+    snapshot_add_holdings(build, row, &task, forest->in_order);
+    build->tasks[row] = snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
 }
 
 static void add_tasks(struct snapshot_building *build)
@@ -154,8 +163,8 @@ static void add_tasks(struct snapshot_building *build)
     const struct task_cells *cells = &build->reader->cells;
     const struct task_futures *futures = &build->reader->futures;
     const struct task_cell **order = memory_alloc((cells->nr + 1) * sizeof(*order));
-    uint32_t *places = memory_alloc((futures->nr + 1) * sizeof(*places));
     struct forest forest;
+    build->tasks = memory_alloc((cells->nr + 1) * sizeof(*build->tasks));
     forest_init(&forest, futures, cells->nr);
     size_t nr = 0;
     for (size_t i = 0; i < cells->nr; i++)
@@ -163,9 +172,8 @@ static void add_tasks(struct snapshot_building *build)
             order[nr++] = &cells->rows[i];
     qsort(order, nr, sizeof(*order), task_order);
     for (size_t i = 0; i < nr; i++)
-        add_task(build, &forest, places, order[i]);
+        add_task(build, &forest, order[i]);
     forest_deinit(&forest);
-    free(places);
     free(order);
 }
 
@@ -236,6 +244,9 @@ static void add_root(struct snapshot_building *build, const struct root_task *ro
         .kind = root_kind_id(build, root, bytes),
         .status = root->is_polled ? TASK_RUNNING : TASK_SUSPENDED,
         .nr_frames = 1,
+        .held_bytes = UNKNOWN_BYTES,
+        .maybe_held_bytes = UNKNOWN_BYTES,
+        .shared_bytes = UNKNOWN_BYTES,
     };
     task.first_frame = snapshot_add(build->snapshot, SNAPSHOT_FRAMES, &frame);
     task.reason = snapshot_intern(
@@ -392,9 +403,13 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     map_init(&build.strings);
     map_init(&build.kinds);
     map_init(&build.states);
+    map_init(&build.fields);
+    build.needs_drop = memory_alloc((reader->nr_plans + 1) * sizeof(*build.needs_drop));
     for (size_t i = 0; i < reader->nr_plans; i++) {
         struct image_names *image = &build.images[i];
         image->plan = reader->plans[i].plan;
+        if (reader->heap.is_there)
+            needs_drops_init(&build.needs_drop[i], image->plan);
         future_types_init(&image->types, image->plan);
         arena_init(&image->arena);
         image->layouts =
@@ -406,13 +421,18 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     add_runtimes(&build);
     add_tasks(&build);
     add_roots(&build);
+    snapshot_add_heap(&build);
     for (size_t i = 0; i < reader->nr_plans; i++) {
+        needs_drops_deinit(&build.needs_drop[i]);
         arena_deinit(&build.images[i].arena);
         future_types_deinit(&build.images[i].types);
     }
     map_deinit(&build.strings);
     map_deinit(&build.kinds);
     map_deinit(&build.states);
+    map_deinit(&build.fields);
     free(build.runtimes);
+    free(build.tasks);
+    free(build.needs_drop);
     free(build.images);
 }

@@ -33,6 +33,11 @@ static const struct table_format {
     {SNAPSHOT_SLOTS, CONTAINER_TAG('S', 'L', 'O', 'T'), "slots", false},
     {SNAPSHOT_ALSO, CONTAINER_TAG('A', 'L', 'S', 'O'), "other names of merged kinds", false},
     {SNAPSHOT_NOTES, CONTAINER_TAG('N', 'O', 'T', 'E'), "notes", false},
+    {SNAPSHOT_HEAP, CONTAINER_TAG('H', 'E', 'A', 'P'), "sums of the heap", false},
+    {SNAPSHOT_HOLDINGS, CONTAINER_TAG('H', 'O', 'L', 'D'), "bytes that variables hold", false},
+    {SNAPSHOT_SHARED, CONTAINER_TAG('S', 'H', 'A', 'R'), "shared blocks", false},
+    {SNAPSHOT_SHARED_TASKS, CONTAINER_TAG('S', 'H', 'T', 'A'), "tasks that share blocks", false},
+    {SNAPSHOT_KEEPERS, CONTAINER_TAG('K', 'E', 'E', 'P'), "keepers of finished tasks", false},
 };
 
 enum { NR_FORMATS = sizeof(formats) / sizeof(*formats) };
@@ -74,6 +79,24 @@ static void forget_trees(struct snapshot *snapshot)
     }
 }
 
+/* Holdings are of variables; a shared block without its tasks would look as if it had none. */
+static void forget_heap(const struct reader *reader)
+{
+    struct snapshot *snapshot = reader->snapshot;
+    size_t nr_frames, nr_tasks;
+    struct snapshot_frame *frames = snapshot_frames(snapshot, &nr_frames);
+    struct snapshot_task *tasks = snapshot_tasks(snapshot, &nr_tasks);
+    bool lost_holdings = reader->lost[SNAPSHOT_HOLDINGS] || reader->lost[SNAPSHOT_SLOTS];
+    if (lost_holdings)
+        snapshot->tables[SNAPSHOT_HOLDINGS].nr = 0;
+    for (size_t i = 0; i < nr_frames && lost_holdings; i++)
+        frames[i].nr_holdings = 0;
+    for (size_t i = 0; i < nr_tasks && reader->lost[SNAPSHOT_KEEPERS]; i++)
+        tasks[i].nr_keepers = 0;
+    if (reader->lost[SNAPSHOT_SHARED_TASKS])
+        snapshot->tables[SNAPSHOT_SHARED].nr = 0;
+}
+
 /* Nothing refers to a lost table afterwards. */
 static void forget_lost(const struct reader *reader)
 {
@@ -90,6 +113,7 @@ static void forget_lost(const struct reader *reader)
         kinds[i].nr_also = 0;
     for (size_t i = 0; i < nr_states && reader->lost[SNAPSHOT_SLOTS]; i++)
         states[i].nr_slots = 0;
+    forget_heap(reader);
     if (reader->lost[SNAPSHOT_STATES] || reader->lost[SNAPSHOT_FRAMES]) {
         snapshot->tables[SNAPSHOT_FRAMES].nr = 0;
         forget_trees(snapshot);

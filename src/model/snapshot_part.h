@@ -6,6 +6,7 @@
 #pragma once
 
 #include "model/future_types.h"
+#include "model/needs_drop.h"
 #include "model/snapshot_build.h"
 #include "model/state_layout.h"
 
@@ -26,7 +27,12 @@ struct snapshot_building {
     struct map strings;         /* hash -> offset + 1 */
     struct map kinds;           /* hash of cell kind and future type -> id */
     struct map states;          /* hash of plan, type and variant -> id */
+    struct map fields;          /* hash of plan, type and offset -> id of a slot, 0: it has no name */
     uint32_t *runtimes;         /* by position in cells.runtimes: id, 0: has no task */
+    uint32_t *tasks;            /* by position in cells.rows: id, 0: none */
+    /* While snapshot_add_heap works: frames in reader->futures, by task. */
+    uint32_t *first_frame, *frames;
+    struct needs_drops *needs_drop; /* as reader->plans */
 };
 
 /* Equal strings once; "" for NULL. */
@@ -43,3 +49,15 @@ uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cel
                           plan_type_id future);
 /* Why a task has no name or layout, and what to do. */
 const char *snapshot_unknown_reason(const struct plan *plan, const struct plan_task *task);
+
+/* How the state of a frame's future is laid out; NULL: it is no state machine. */
+const struct state_layout *snapshot_layout_of(struct snapshot_building *build,
+                                              const struct task_frame *frame);
+/*
+ * What the task at `row` of the cells holds, into `task` and rows of its frames; `frames` are the
+ * positions of its frames in reader->futures, in the order of the snapshot's.
+ */
+void snapshot_add_holdings(struct snapshot_building *build, uint32_t row,
+                           struct snapshot_task *task, const uint32_t *frames);
+/* When all tasks are there: what is shared, who keeps finished tasks, the whole heap. */
+void snapshot_add_heap(struct snapshot_building *build);

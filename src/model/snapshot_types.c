@@ -56,6 +56,14 @@ static const struct state_layout *layout_of(struct image_names *image,
     return variant && variant <= layout->nr_states ? &layout->states[variant - 1] : NULL;
 }
 
+const struct state_layout *snapshot_layout_of(struct snapshot_building *build,
+                                              const struct task_frame *frame)
+{
+    struct image_names *image = &build->images[frame->plan];
+    const struct future_type *future = future_types_find(&image->types, frame->type);
+    return future ? layout_of(image, future, frame->variant) : NULL;
+}
+
 static void add_slots(struct snapshot_building *build, struct image_names *image,
                       const struct state_layout *layout, struct snapshot_state *state)
 {

@@ -26,7 +26,23 @@ enum emulator_end {
 
 /* As the processor numbers them. */
 enum emulator_register {
-    RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NR_EMULATOR_REGISTERS,
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    NR_EMULATOR_REGISTERS,
 };
 
 struct emulator;
@@ -61,7 +77,7 @@ struct emulator {
     uint64_t registers[NR_EMULATOR_REGISTERS];
     uint64_t pc;
     uint64_t fault_addr;
-    uint64_t nr_instructions; /* of all runs */
+    uint64_t nr_instructions;          /* of all runs */
     const struct emulator_call *calls; /* the outermost first */
     size_t nr_calls;
 };
@@ -86,8 +102,7 @@ enum emulator_end emulator_run(struct emulator *emulator, uint64_t function, con
  * After a run that ended early: acts as if calls[at] had returned (rax = 0, callee-saved registers as at
  * its entry) and goes on from there.
  */
-enum emulator_end emulator_abandon(struct emulator *emulator, size_t at,
-                                   uint64_t max_instructions);
+enum emulator_end emulator_abandon(struct emulator *emulator, size_t at, uint64_t max_instructions);
 /* Takes back all that was written since the last time. */
 void emulator_undo(struct emulator *emulator);
 

@@ -107,16 +107,25 @@ static void class_runtimes(struct classing *classing)
 
 /* --- counted blocks ------------------------------------------------------------------------------ */
 
+static void class_share(struct classing *classing, uint32_t block, uint32_t task)
+{
+    uint8_t *class = &classing->classes->classes[block];
+    if (*class != HEAP_CLASS_UNKNOWN && *class != HEAP_CLASS_SHARED)
+        return;
+    *class = HEAP_CLASS_SHARED;
+    put_label(classing, block, task + 1);
+}
+
+/* What the end of a counted block alone frees goes with it. */
 static void class_shares(struct classing *classing)
 {
     const struct task_drops *drops = classing->drops;
     for (size_t i = 0; i < drops->nr_shares; i++) {
         const struct drop_share *share = &drops->shares[i];
-        uint8_t *class = &classing->classes->classes[share->block];
-        if (*class != HEAP_CLASS_UNKNOWN && *class != HEAP_CLASS_SHARED)
-            continue;
-        *class = HEAP_CLASS_SHARED;
-        put_label(classing, share->block, share->task + 1);
+        class_share(classing, share->block, share->task);
+        const struct drop_shared *shared = share->shared ? &drops->shared[share->shared - 1] : NULL;
+        for (uint32_t p = 0; shared && p < shared->nr_parts; p++)
+            class_share(classing, drops->parts[shared->first_part + p], share->task);
     }
 }
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/search.h"
+#include "process/copy_guard.h"
 #include "process/images.h"
 #include "process/proc.h"
 
@@ -85,8 +86,7 @@ bool live_error_permission(pid_t pid, struct error *err)
 
 /* --- opening ------------------------------------------------------------------------------------- */
 
-/* A thread of the process that has not ended; 0: none. */
-static pid_t living_thread(pid_t pid)
+pid_t live_thread(pid_t pid)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
@@ -108,7 +108,7 @@ static bool check_status(struct target *target, const char *status, struct error
 {
     pid_t pid = target->pid = (pid_t)proc_status_number(status, "Tgid");
     const char *state = proc_status_value(status, "State");
-    target->memory_tid = state && strchr("ZX", *state) ? living_thread(pid) : pid;
+    target->memory_tid = state && strchr("ZX", *state) ? live_thread(pid) : pid;
     if (!target->memory_tid)
         return error_set(err, ERROR_TARGET,
                          "process %d: has ended and is a zombie, its memory is gone; give a "
@@ -185,6 +185,8 @@ bool live_open(struct target *target, pid_t pid, struct error *err)
         !check_readable(target, err))
         return false;
     images_read_live(target);
+    if (copy_is_namespace_init(target->pid))
+        copy_guard_start(target);
     char command[64];
     proc_command(target->pid, command, sizeof(command));
     bool has_program = target->nr_images && target->images[0].is_program;

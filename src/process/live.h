@@ -12,5 +12,8 @@ bool live_error_permission(pid_t pid, struct error *err);
 bool live_error_gone(pid_t pid, struct error *err);
 bool live_error_traced(pid_t pid, pid_t tracer, struct error *err);
 
+/* A thread of the process that has not ended; 0: none. */
+pid_t live_thread(pid_t pid);
+
 size_t live_read(const struct target *target, uint64_t addr, void *buffer, size_t size);
 void live_read_many(const struct target *target, struct target_range *ranges, size_t nr);

@@ -11,6 +11,8 @@
 
 #include "base/file.h"
 #include "base/search.h"
+#include "process/copy_guard.h"
+#include "process/copy_memory.h"
 #include "process/core_file.h"
 #include "process/images.h"
 #include "process/live.h"
@@ -38,6 +40,8 @@ bool target_open_core(struct target *target, const char *path, const char *exe, 
 void target_close(struct target *target)
 {
     target_resume(target);
+    target_end_copy(target);
+    copy_guard_end(target);
     for (size_t i = 0; i < target->nr_files; i++)
         file_close(&target->files[i]);
     if (target->core)
@@ -66,14 +70,18 @@ void target_thread_set(struct target_thread *thread, const struct user_regs_stru
 
 size_t target_read(const struct target *target, uint64_t addr, void *buffer, size_t size)
 {
-    return target->is_core ? core_read(target, addr, buffer, size)
-                           : live_read(target, addr, buffer, size);
+    return target->is_core    ? core_read(target, addr, buffer, size)
+           : target->copy.pid ? copy_read(target, addr, buffer, size)
+                              : live_read(target, addr, buffer, size);
 }
 
 void target_read_many(const struct target *target, struct target_range *ranges, size_t nr)
 {
     if (!target->is_core) {
-        live_read_many(target, ranges, nr);
+        if (target->copy.pid)
+            copy_read_many(target, ranges, nr);
+        else
+            live_read_many(target, ranges, nr);
         return;
     }
     for (size_t i = 0; i < nr; i++)
@@ -86,7 +94,7 @@ bool target_read_mappings(struct target *target, struct error *err)
 {
     if (target->is_core)
         return true;
-    if (!live_read_mappings(target, err))
+    if (!target->copy.pid && !live_read_mappings(target, err))
         return false;
     images_read_live(target);
     return true;

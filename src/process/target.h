@@ -4,9 +4,10 @@
  * stage before: a pid or a path.  The stages after: process/task_cells and process/task_futures,
  * which read tasks through it.
  *
- * A live target is never written to.  target_stop seizes its threads by ptrace; whatever happens
- * to asyncmem, even SIGKILL, the kernel detaches and the threads go on.  One thread at a time uses a
- * target; only target_read and target_read_many may be called by several at once.
+ * target_stop seizes the threads of a live target by ptrace; whatever happens to asyncmem, even
+ * SIGKILL, the kernel detaches and the threads go on.  Nothing of a target is written to but, by
+ * target_fork, what is free below one thread's stack.  One thread at a time uses a target; only
+ * target_read and target_read_many may be called by several at once.
  */
 #pragma once
 
@@ -61,12 +62,15 @@ struct core_segment {
 };
 
 struct pause;
+struct copy_state;
 
 /* How the whole memory of a live target is kept for a longer look (target_fork). */
 struct target_copy {
-    pid_t pid;        /* of the copy-on-write child as we see it; 0: none */
-    int memory_fd;    /* /proc/PID/mem of it */
-    uint64_t fork_ns; /* how long the kernel took to make it */
+    pid_t pid;           /* of the copy-on-write child as we see it; 0: none */
+    int memory_fd;       /* /proc/PID/mem of it */
+    uint64_t fork_ns;    /* how long the kernel took to make it */
+    const char *problem; /* what of the memory is not in it, as part of a sentence; NULL: nothing */
+    struct copy_state *state; /* of process/copy.c */
 };
 
 struct target {
@@ -82,9 +86,11 @@ struct target {
     struct target_image *images; /* the program first, the others by address */
     size_t nr_images, images_capacity;
     bool is_core;
-    struct pause *pause;    /* live: while it is stopped */
-    uint64_t stop_began_ns; /* CLOCK_MONOTONIC; before the first thread was asked to stop */
+    struct pause *pause;     /* live: while it is stopped */
+    uint64_t stop_began_ns;  /* CLOCK_MONOTONIC; before the first thread was asked to stop */
     struct target_copy copy; /* pid 0: none */
+    pid_t guard_pid;         /* of process/copy_guard.c; 0: none */
+    int guard_fd;
     /* a core: */
     struct file *core;
     struct file *files; /* of its images, for memory that the core left out */
@@ -149,12 +155,18 @@ uint64_t target_resume(struct target *target);
  * In the stopped target: makes a copy-on-write child of it, from which all reads come from now on
  * and after target_resume: its memory at one moment.  What a child does not have (shared mappings,
  * MADV_DONTFORK, MADV_WIPEONFORK) is read into memory of ours before this returns, up to a limit.
+ * The mappings (not the images) are read again first; later target_read_mappings leaves them.
  * ERROR_TARGET: it cannot be done safely (seccomp, no memory, no thread to do it by): the target is
- * as it was, and reads come from it.  The child never runs, dies with asyncmem, is the first to go when
- * memory ends, and the target sees nothing of it.  Source: the sequence in the head of process/copy.c.
+ * as it was, and reads come from it.  The child never runs, dies with asyncmem, with the target, and is
+ * the first to go when memory ends; the target sees nothing of it.  The sequence: process/copy.c.
  */
 MUST_CHECK bool target_fork(struct target *target, struct error *err);
+/*
+ * False: the copy has ended before (the target has, or memory has), and reads since have given
+ * nothing.  To be asked after the last read.  True where there is none.
+ */
+bool target_copy_is_whole(const struct target *target);
 /* Ends the child and has it reaped.  Also done by target_close. */
 void target_end_copy(struct target *target);
-/* What the fork will take, roughly, in ns: from the size of its page tables.  0: unknown. */
+/* What the fork will take, roughly, in ns: from how much memory in pages of which size it has. */
 uint64_t target_fork_estimate_ns(const struct target *target);

@@ -40,16 +40,15 @@ static void read_stopped(struct task_reader *reader)
 }
 
 bool task_reader_read(struct task_reader *reader, struct target *target,
-                      const struct target_image *const *images, const struct plan *const *plans,
-                      size_t nr_plans, struct error *err)
+                      const struct task_request *request, struct error *err)
 {
-    *reader = (struct task_reader){.target = target, .nr_plans = nr_plans};
-    reader->plans = memory_alloc((nr_plans + 1) * sizeof(*reader->plans));
-    for (size_t i = 0; i < nr_plans; i++)
-        process_plan_init(&reader->plans[i], images[i], plans[i]);
+    *reader = (struct task_reader){.target = target, .nr_plans = request->nr_plans};
+    reader->plans = memory_alloc((request->nr_plans + 1) * sizeof(*reader->plans));
+    for (size_t i = 0; i < request->nr_plans; i++)
+        process_plan_init(&reader->plans[i], request->images[i], request->plans[i]);
     if (!target_read_mappings(target, err)) /* compiling plans may have taken a while */
         return false;
-    task_cells_init(&reader->cells, target, reader->plans, nr_plans);
+    task_cells_init(&reader->cells, target, reader->plans, request->nr_plans);
     task_cells_scan(&reader->cells);
     task_cells_make_room(&reader->cells);
     reading_init(&reader->reading, target,
@@ -62,16 +61,24 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
     int policy = SCHED_OTHER;
     hurry(&usual, &policy);
     read_stopped(reader);
-    reader->stop_ns = target_resume(target);
+    bool has_account = heap_account_begin(&reader->heap, target, &request->heap);
+    bool is_stopped = has_account && !reader->heap.is_copied;
+    if (!is_stopped)
+        reader->stop_ns = target_resume(target);
     pthread_setschedparam(pthread_self(), policy, &usual);
     task_futures_finish(&reader->futures);
     task_cells_mark_copies(&reader->cells);
+    if (has_account)
+        heap_account_read(&reader->heap, target, &reader->futures);
+    if (is_stopped)
+        reader->stop_ns = target_resume(target);
     stacks_unwind(&reader->stacks, target);
     return true;
 }
 
 void task_reader_deinit(struct task_reader *reader)
 {
+    heap_account_deinit(&reader->heap);
     stacks_deinit(&reader->stacks);
     task_futures_deinit(&reader->futures);
     reading_deinit(&reader->reading);

@@ -6,8 +6,8 @@
  */
 #pragma once
 
+#include "process/heap_account.h"
 #include "process/stacks.h"
-#include "process/task_futures.h"
 
 struct task_reader {
     struct target *target;
@@ -17,6 +17,7 @@ struct task_reader {
     struct reading reading;
     struct task_futures futures;
     struct stacks stacks;
+    struct heap_account heap;
     uint64_t stop_ns;    /* how long the target stood still; 0 for a core */
     size_t nr_threads;   /* while it stood still */
     int64_t taken_at_ns; /* since 1970 */
@@ -26,8 +27,12 @@ struct task_reader {
  * `plans[i]` is that of `images[i]`.  ERROR_TARGET when the target could not be stopped; it goes
  * on then.  task_reader_deinit in any case.
  */
+struct task_request {
+    const struct target_image *const *images;
+    const struct plan *const *plans;
+    size_t nr_plans;
+    struct heap_options heap;
+};
 MUST_CHECK bool task_reader_read(struct task_reader *reader, struct target *target,
-                                 const struct target_image *const *images,
-                                 const struct plan *const *plans, size_t nr_plans,
-                                 struct error *err);
+                                 const struct task_request *request, struct error *err);
 void task_reader_deinit(struct task_reader *reader);

@@ -146,6 +146,23 @@ void display_number(uint64_t number, struct text *out)
     }
 }
 
+void display_bytes(uint64_t bytes, struct text *out)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+    unsigned unit = 0;
+    uint64_t whole = bytes, rest = 0; /* rest: thousandths */
+    for (; whole >= 1000; unit++) {
+        rest = whole % 1000;
+        whole /= 1000;
+    }
+    text_printf(out, "%llu", (unsigned long long)whole);
+    if (unit && whole < 10)
+        text_printf(out, ".%02llu", (unsigned long long)rest / 10);
+    else if (unit && whole < 100)
+        text_printf(out, ".%llu", (unsigned long long)rest / 100);
+    text_printf(out, " %s", units[unit]);
+}
+
 void display_variable(const char *name, struct text *out)
 {
     if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9')

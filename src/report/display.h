@@ -35,6 +35,9 @@ unsigned display_width(const char *text);
 /* "16,640" */
 void display_number(uint64_t number, struct text *out);
 
+/* "398 MB", of 1,000 kB: three digits, never more than the truth. */
+void display_bytes(uint64_t bytes, struct text *out);
+
 /* A variable's name, escaped; "(temporary)" for the compiler's own __3. */
 void display_variable(const char *name, struct text *out);
 /* The last `nr` steps of a Rust path, arguments left whole: http1::Connection<T>. */

@@ -8,54 +8,43 @@
 #include <string.h>
 #include <time.h>
 
-#include "report/json_stream.h"
-#include "report/snapshot_report.h"
+#include "report/snapshot_json_part.h"
 
 enum {
     FLUSH_BYTES = 1 << 18,
     KEPT_BYTES = 64 << 20, /* of texts of kinds and states; beyond it they are made anew */
 };
 
+/* A future in one state: a piece up to each slot's own end, and what is behind the last. */
+struct state_text {
+    struct text pieces;
+    uint32_t *ends;    /* of the pieces; nr_slots of them */
+    struct text plain; /* the whole where nothing is known of the heap */
+};
+
 struct writer {
-    const struct snapshot_report *report;
+    struct snapshot_json json;
     const struct snapshot *snapshot;
-    FILE *out;
-    struct text text;            /* not yet written */
-    struct text *kinds, *states; /* by id - 1; empty: not made yet */
+    struct text *kinds;        /* by id - 1; empty: not made yet */
+    struct state_text *states; /* the same */
     size_t kept_bytes;
 };
 
 static const char *const details[NR_SNAPSHOT_DETAILS] = {"none", "names", "full"};
 
-static void put_str(struct text *out, const struct snapshot *snapshot, const char *key,
-                    snapshot_str str)
+static void flush(struct snapshot_json *json)
 {
-    json_key(out, key);
-    json_put_string(out, snapshot_string(snapshot, str));
+    fwrite(json->text.data, 1, json->text.length, json->out);
+    text_clear(&json->text);
 }
 
-static void put_number(struct text *out, const char *key, uint64_t number)
+void snapshot_json_flush(struct snapshot_json *json, bool more)
 {
-    json_key(out, key);
-    json_put_number(out, number);
-}
-
-/* 0 is none. */
-static void put_id(struct text *out, const char *key, uint64_t id)
-{
-    json_key(out, key);
-    if (id)
-        json_put_number(out, id);
-    else
-        json_put_word(out, "null");
-}
-
-static void flush(struct writer *writer, size_t least)
-{
-    if (writer->text.length < least)
+    if (json->text.length < FLUSH_BYTES)
         return;
-    fwrite(writer->text.data, 1, writer->text.length, writer->out);
-    text_clear(&writer->text);
+    flush(json);
+    if (more)
+        text_append_char(&json->text, ',');
 }
 
 /* --- the head -------------------------------------------------------------------------------- */
@@ -157,8 +146,18 @@ static void make_kind(struct text *out, const struct snapshot *snapshot,
     put_number(out, "future_bytes", kind->future_bytes);
 }
 
+/* Whether the budget has room for a text that was made. */
+static bool keep(struct writer *writer, size_t bytes)
+{
+    if (bytes > KEPT_BYTES - writer->kept_bytes)
+        return false;
+    writer->kept_bytes += bytes;
+    return true;
+}
+
+/* The pieces of a state, one behind the other. */
 static void make_state(struct text *out, const struct snapshot *snapshot,
-                       const struct snapshot_state *state)
+                       const struct snapshot_state *state, uint32_t *ends)
 {
     const struct snapshot_slot *slots = snapshot_slots(snapshot, NULL);
     put_str(out, snapshot, "future", state->future);
@@ -172,66 +171,95 @@ static void make_state(struct text *out, const struct snapshot *snapshot,
     json_open(out, '[');
     for (uint32_t i = 0; i < state->nr_slots; i++) {
         const struct snapshot_slot *slot = &slots[state->first_slot - 1 + i];
-        json_open(out, '{');
+        text_append_str(out, i ? "},{" : "{");
         put_str(out, snapshot, "name", slot->name);
         put_str(out, snapshot, "type", slot->type);
         put_number(out, "offset_bytes", slot->offset_bytes);
         put_number(out, "inline_bytes", slot->inline_bytes);
-        json_close(out, '}');
+        ends[i] = (uint32_t)out->length;
     }
-    json_close(out, ']');
 }
 
-/* Appends a text that was made before, or makes and keeps it while the budget lasts. */
-static bool put_kept(struct writer *writer, const struct text *kept)
+/* Joins the pieces with what the frame's variables hold; NULL: nothing is known. */
+static void put_pieces(struct text *out, const struct writer *writer, const struct state_text *made,
+                       const struct snapshot_frame *frame)
 {
-    if (!kept->length)
-        return false;
-    text_append(&writer->text, kept->data, kept->length);
-    return true;
-}
-
-static void keep(struct writer *writer, struct text *kept, size_t from)
-{
-    size_t length = writer->text.length - from;
-    if (length > KEPT_BYTES - writer->kept_bytes)
-        return;
-    text_append(kept, writer->text.data + from, length);
-    writer->kept_bytes += length;
+    const struct snapshot_state *state = &snapshot_states(writer->snapshot, NULL)[frame->state - 1];
+    const struct snapshot_holding *holding = snapshot_holdings(writer->snapshot, NULL),
+                                  *end = holding;
+    if (frame->nr_holdings) {
+        holding += frame->first_holding - 1;
+        end = holding + frame->nr_holdings;
+    }
+    size_t from = 0;
+    for (uint32_t i = 0; i < state->nr_slots; i++) {
+        text_append(out, made->pieces.data + from, made->ends[i] - from);
+        from = made->ends[i];
+        bool has = holding < end && holding->slot == state->first_slot + i;
+        snapshot_json_holding(out, has ? holding : NULL);
+        holding += has;
+    }
+    text_append(out, made->pieces.data + from, made->pieces.length - from);
+    text_append_str(out, state->nr_slots ? "}]" : "]");
+    snapshot_json_holdings_apart(out, writer->snapshot, holding, (size_t)(end - holding));
 }
 
 static void put_kind(struct writer *writer, uint32_t id)
 {
-    text_append_char(&writer->text, ',');
-    size_t from = writer->text.length;
-    if (put_kept(writer, &writer->kinds[id - 1]))
+    struct text *out = &writer->json.text, *kept = &writer->kinds[id - 1];
+    text_append_char(out, ',');
+    if (kept->length) {
+        text_append(out, kept->data, kept->length);
         return;
+    }
     struct text made;
     text_init(&made);
     make_kind(&made, writer->snapshot, &snapshot_kinds(writer->snapshot, NULL)[id - 1]);
-    text_append(&writer->text, made.data, made.length);
-    keep(writer, &writer->kinds[id - 1], from);
-    text_deinit(&made);
+    text_append(out, made.data, made.length);
+    if (keep(writer, made.length))
+        *kept = made;
+    else
+        text_deinit(&made);
 }
 
-static void put_state(struct writer *writer, uint32_t id)
+static void state_text_deinit(struct state_text *made)
 {
-    text_append_char(&writer->text, ',');
-    size_t from = writer->text.length;
-    if (put_kept(writer, &writer->states[id - 1]))
-        return;
-    struct text made;
-    text_init(&made);
-    make_state(&made, writer->snapshot, &snapshot_states(writer->snapshot, NULL)[id - 1]);
-    text_append(&writer->text, made.data, made.length);
-    keep(writer, &writer->states[id - 1], from);
-    text_deinit(&made);
+    text_deinit(&made->pieces);
+    text_deinit(&made->plain);
+    free(made->ends);
+}
+
+static void state_text_make(struct state_text *made, const struct writer *writer, uint32_t id)
+{
+    const struct snapshot_state *state = &snapshot_states(writer->snapshot, NULL)[id - 1];
+    const struct snapshot_frame unknown = {.state = id};
+    made->ends = memory_alloc((state->nr_slots + 1) * sizeof(*made->ends));
+    make_state(&made->pieces, writer->snapshot, state, made->ends);
+    put_pieces(&made->plain, writer, made, &unknown);
+}
+
+static void put_state(struct writer *writer, const struct snapshot_frame *frame)
+{
+    struct state_text *kept = &writer->states[frame->state - 1], made = *kept;
+    struct text *out = &writer->json.text;
+    text_append_char(out, ',');
+    bool is_new = !kept->plain.length;
+    if (is_new)
+        state_text_make(&made, writer, frame->state);
+    if (frame->nr_holdings)
+        put_pieces(out, writer, &made, frame);
+    else
+        text_append(out, made.plain.data, made.plain.length);
+    if (is_new && keep(writer, made.pieces.length + made.plain.length))
+        *kept = made;
+    else if (is_new)
+        state_text_deinit(&made);
 }
 
 static void put_tree(struct writer *writer, const struct snapshot_task *task)
 {
     const struct snapshot_frame *frames = snapshot_frames(writer->snapshot, NULL);
-    struct text *out = &writer->text;
+    struct text *out = &writer->json.text;
     bool *is_parent = memory_alloc(task->nr_frames + 1);
     for (uint32_t i = 0; i < task->nr_frames; i++)
         is_parent[frames[task->first_frame - 1 + i].parent] = true;
@@ -247,7 +275,7 @@ static void put_tree(struct writer *writer, const struct snapshot_task *task)
             json_put_word(out, "-1");
         json_key(out, "leaf");
         json_put_word(out, is_parent[i + 1] ? "false" : "true");
-        put_state(writer, frame->state);
+        put_state(writer, frame);
         json_close(out, '}');
     }
     json_close(out, ']');
@@ -257,7 +285,7 @@ static void put_tree(struct writer *writer, const struct snapshot_task *task)
 static void put_task(struct writer *writer, uint32_t id)
 {
     const struct snapshot_task *task = &snapshot_tasks(writer->snapshot, NULL)[id - 1];
-    struct text *out = &writer->text, because;
+    struct text *out = &writer->json.text, because;
     text_init(&because);
     snapshot_finished_because(task, &because);
     json_open(out, '{');
@@ -270,6 +298,8 @@ static void put_task(struct writer *writer, uint32_t id)
     json_key(out, "finished_because");
     json_put_string(out, text_str(&because));
     put_kind(writer, task->kind);
+    snapshot_json_task_held(out, writer->snapshot, task);
+    snapshot_json_kept_by(out, writer->snapshot, task);
     put_tree(writer, task);
     put_str(out, writer->snapshot, "await_tree_reason", task->reason);
     json_close(out, '}');
@@ -278,112 +308,17 @@ static void put_task(struct writer *writer, uint32_t id)
 
 static void put_tasks(struct writer *writer)
 {
-    const struct snapshot_groups *groups = &writer->report->groups;
-    json_key(&writer->text, "tasks");
-    json_open(&writer->text, '[');
+    const struct snapshot_groups *groups = &writer->json.report->groups;
+    json_key(&writer->json.text, "tasks");
+    json_open(&writer->json.text, '[');
     for (size_t i = 0; i < groups->nr_tasks; i++) {
         put_task(writer, groups->tasks[i]);
-        flush(writer, FLUSH_BYTES);
-        if (!writer->text.length && i + 1 < groups->nr_tasks)
-            text_append_char(&writer->text, ',');
+        snapshot_json_flush(&writer->json, i + 1 < groups->nr_tasks);
     }
-    json_close(&writer->text, ']');
+    json_close(&writer->json.text, ']');
 }
 
-/* --- the sums -------------------------------------------------------------------------------- */
-
-/* The sum, or null, the bound that holds and why. */
-static void put_sum(struct text *out, const struct snapshot_sum *sum, const char *reason)
-{
-    put_number(out, "cell_bytes", sum->nr_unknown ? UINT64_MAX : sum->bytes);
-    put_number(out, "cell_bytes_at_least", sum->bytes);
-    json_key(out, "cell_bytes_reason");
-    json_put_string(out, !sum->nr_unknown      ? NULL
-                         : reason && reason[0] ? reason
-                                               : "the size of some cells is not known");
-}
-
-static void put_by_status(struct text *out, const uint64_t by_status[NR_TASK_STATUSES])
-{
-    json_key(out, "by_status");
-    json_open(out, '{');
-    for (size_t i = 0; i < NR_TASK_STATUSES; i++)
-        put_number(out, task_status_names[i], by_status[i]);
-    json_close(out, '}');
-}
-
-static size_t nr_shown(const struct writer *writer, const struct snapshot_group_list *list)
-{
-    unsigned top = writer->report->options->top;
-    return top && top < list->nr ? top : list->nr;
-}
-
-static void put_by_type(struct writer *writer)
-{
-    const struct snapshot *snapshot = writer->snapshot;
-    const struct snapshot_group_list *list = &writer->report->groups.by_type;
-    struct text *out = &writer->text;
-    json_key(out, "by_type");
-    json_open(out, '[');
-    for (size_t i = 0; i < nr_shown(writer, list); i++) {
-        const struct snapshot_group *group = &list->rows[i];
-        const struct snapshot_kind *kind = &snapshot_kinds(snapshot, NULL)[group->kind - 1];
-        json_open(out, '{');
-        put_str(out, snapshot, "future", kind->future);
-        put_number(out, "tasks", group->nr_tasks);
-        put_sum(out, &group->cells, snapshot_string(snapshot, kind->reason));
-        put_by_status(out, group->by_status);
-        json_close(out, '}');
-    }
-    json_close(out, ']');
-}
-
-static void put_by_await(struct writer *writer)
-{
-    const struct snapshot *snapshot = writer->snapshot;
-    const struct snapshot_group_list *list = &writer->report->groups.by_await;
-    struct text *out = &writer->text;
-    json_key(out, "by_await");
-    json_open(out, '[');
-    for (size_t i = 0; i < nr_shown(writer, list); i++) {
-        const struct snapshot_group *group = &list->rows[i];
-        const struct snapshot_state *state =
-            &snapshot_states(snapshot, NULL)[group->await.state - 1];
-        json_open(out, '{');
-        put_str(out, snapshot, "file", state->file);
-        put_id(out, "line", state->line);
-        put_str(out, snapshot, "in_macro", state->macro);
-        put_str(out, snapshot, "future", state->future);
-        put_number(out, "tasks", group->nr_tasks);
-        put_sum(out, &group->cells, NULL);
-        json_close(out, '}');
-    }
-    json_close(out, ']');
-}
-
-static void put_futures(struct text *out, const struct snapshot_futures *futures)
-{
-    uint64_t nr_sized = futures->nr - futures->sum.nr_unknown;
-    char mean[40];
-    double value = nr_sized ? (double)futures->sum.bytes / (double)nr_sized : 0;
-    int length = snprintf(mean, sizeof(mean), "%.12g", value);
-    if (strspn(mean, "0123456789") == (size_t)length)
-        strcat(mean, ".0"); /* a real number, as jansson writes them */
-    json_key(out, "futures");
-    json_open(out, '{');
-    put_number(out, "count", futures->nr);
-    put_number(out, "count_with_size", nr_sized);
-    put_number(out, "total_bytes", nr_sized || !futures->nr ? futures->sum.bytes : UINT64_MAX);
-    json_key(out, "mean_bytes");
-    json_put_word(out, nr_sized ? mean : "null");
-    put_number(out, "largest_bytes", nr_sized ? futures->largest_bytes : UINT64_MAX);
-    json_key(out, "reason");
-    json_put_string(out, futures->sum.nr_unknown
-                             ? "the size of some futures is not known; the figures are of those "
-                               "that count_with_size counts"
-                             : NULL);
-    json_close(out, '}');
-}
+/* --- the document ----------------------------------------------------------------------------- */
 
 static void put_notes(struct text *out, const struct snapshot *snapshot)
 {
@@ -398,27 +333,21 @@ static void put_notes(struct text *out, const struct snapshot *snapshot)
 
 static void put_document(struct writer *writer)
 {
-    struct text *out = &writer->text;
+    const struct snapshot_report *report = writer->json.report;
+    struct text *out = &writer->json.text;
     json_open(out, '{');
     put_facts(out, writer->snapshot);
     put_images(out, writer->snapshot);
     put_runtimes(out, writer->snapshot);
-    put_by_status(out, writer->report->groups.by_status);
+    snapshot_json_by_status(out, report->groups.by_status);
     put_tasks(writer);
-    put_by_type(writer);
-    put_by_await(writer);
-    put_futures(out, &writer->report->groups.futures);
+    snapshot_json_sums(out, report);
+    snapshot_json_shared(&writer->json);
+    snapshot_json_heap(out, writer->snapshot);
     put_notes(out, writer->snapshot);
     json_close(out, '}');
     text_append_char(out, '\n');
-    flush(writer, 1);
-}
-
-static void free_texts(struct text *texts, size_t nr)
-{
-    for (size_t i = 0; i < nr; i++)
-        text_deinit(&texts[i]);
-    free(texts);
+    flush(&writer->json);
 }
 
 bool snapshot_write_json(const struct snapshot_report *report, FILE *out, struct error *err)
@@ -426,15 +355,18 @@ bool snapshot_write_json(const struct snapshot_report *report, FILE *out, struct
     size_t nr_kinds, nr_states;
     snapshot_kinds(report->snapshot, &nr_kinds);
     snapshot_states(report->snapshot, &nr_states);
-    struct writer writer = {.report = report, .snapshot = report->snapshot, .out = out};
-    text_init(&writer.text);
-    writer.kinds = memory_alloc(nr_kinds * sizeof(struct text));
-    writer.states = memory_alloc(nr_states * sizeof(struct text));
+    struct writer writer = {.json = {.report = report, .out = out}, .snapshot = report->snapshot};
+    writer.kinds = memory_alloc(nr_kinds * sizeof(*writer.kinds));
+    writer.states = memory_alloc(nr_states * sizeof(*writer.states));
     errno = 0;
     put_document(&writer);
-    free_texts(writer.kinds, nr_kinds);
-    free_texts(writer.states, nr_states);
-    text_deinit(&writer.text);
+    for (size_t i = 0; i < nr_kinds; i++)
+        text_deinit(&writer.kinds[i]);
+    for (size_t i = 0; i < nr_states; i++)
+        state_text_deinit(&writer.states[i]);
+    free(writer.kinds);
+    free(writer.states);
+    text_deinit(&writer.json.text);
     if (fflush(out) != 0 || ferror(out))
         return error_set(err, ERROR_INPUT, "the output could not be written: %s",
                          strerror(errno ? errno : EIO));

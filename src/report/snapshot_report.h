@@ -10,7 +10,13 @@
 #include "base/error.h"
 #include "report/display.h"
 
-enum snapshot_grouping { SNAPSHOT_GROUP_BOTH, SNAPSHOT_GROUP_TYPE, SNAPSHOT_GROUP_AWAIT };
+enum snapshot_grouping {
+    SNAPSHOT_GROUP_BOTH,
+    SNAPSHOT_GROUP_TYPE,
+    SNAPSHOT_GROUP_AWAIT,
+    SNAPSHOT_GROUP_VARIABLE,
+    NR_SNAPSHOT_GROUPINGS,
+};
 
 struct snapshot_options {
     const char *match; /* part of a name, file or status, any case; NULL: all */

@@ -6,9 +6,10 @@
  */
 #include <string.h>
 
-#include "report/snapshot_writer.h"
+#include "report/snapshot_held_text.h"
+#include "report/snapshot_table_text.h"
 
-enum { DRAWN_DEPTH = 20, SLOT_BYTES_COLUMNS = 10 };
+enum { DRAWN_DEPTH = 20, SLOT_BYTES_COLUMNS = 10, HEAP_BYTES_COLUMNS = 13 };
 
 struct tree {
     const struct snapshot *snapshot;
@@ -59,27 +60,85 @@ static bool is_drop_flag(const struct tree *tree, const struct snapshot_slot *sl
            strcmp(snapshot_string(tree->snapshot, slot->type), "bool") == 0;
 }
 
-static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot_slot *slot)
+/* "        24 B "; of what has no place of its own nothing. */
+static void append_inline(const struct snapshot_slot *slot, struct text *out)
 {
+    struct text digits;
+    text_init(&digits);
+    if (slot && slot->inline_bytes == UINT64_MAX)
+        text_append_char(&digits, '?');
+    else if (slot)
+        display_number(slot->inline_bytes, &digits);
+    text_printf(out, "%*s %s  ", SLOT_BYTES_COLUMNS, text_str(&digits), slot ? "B" : " ");
+    text_deinit(&digits);
+}
+
+/* "     4,096 B heap  ", ">= 4,096 B heap", "gone". */
+static void append_heap(const struct snapshot_holding *holding, struct text *out)
+{
+    bool is_gone = holding && holding->status == SLOT_GONE;
+    bool is_nothing = holding && holding->is == HELD_EXACT && !holding->heap_bytes;
+    struct text digits;
+    text_init(&digits);
+    if (is_gone)
+        text_append_str(&digits, "gone");
+    else if (!is_nothing)
+        snapshot_append_held(&digits, holding ? holding->is : HELD_UNKNOWN,
+                             holding ? holding->heap_bytes : 0);
+    text_printf(out, "%*s%s", HEAP_BYTES_COLUMNS, text_str(&digits),
+                is_gone || is_nothing ? "          " : " B heap  ");
+    text_deinit(&digits);
+    if (holding && holding->status == SLOT_UNSURE)
+        text_append_str(out, "unsure: ");
+}
+
+/* What is gone is dim; without an account of the heap, all are. */
+static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot_slot *slot,
+                     const struct snapshot_holding *holding)
+{
+    bool has_heap = tree->frames[at - 1].nr_holdings > 0;
+    bool is_dim = !has_heap || (holding && holding->status == SLOT_GONE);
     struct text line;
     text_init(&line);
     append_branches(tree, at, false, &line);
     text_append_str(&line, tree->first_child[at] ? "│ " : "  ");
-    struct text digits;
-    text_init(&digits);
-    if (slot->inline_bytes == UINT64_MAX)
-        text_append_char(&digits, '?');
-    else
-        display_number(slot->inline_bytes, &digits);
-    text_printf(&line, "%*s B  ", SLOT_BYTES_COLUMNS, text_str(&digits));
-    text_deinit(&digits);
-    display_variable(snapshot_string(tree->snapshot, slot->name), &line);
-    text_append_str(&line, ": ");
-    display_escape(snapshot_string(tree->snapshot, slot->type), &line);
-    display_dim(tree->display, true);
+    append_inline(slot, &line);
+    if (has_heap)
+        append_heap(holding, &line);
+    if (slot) {
+        display_variable(snapshot_string(tree->snapshot, slot->name), &line);
+        text_append_str(&line, ": ");
+        display_escape(snapshot_string(tree->snapshot, slot->type), &line);
+    } else {
+        text_append_str(&line, snapshot_holding_words(holding ? holding->what : HOLDING_HIDDEN));
+    }
+    if (is_dim)
+        display_dim(tree->display, true);
     snapshot_put_line(tree->display, &line);
-    display_dim(tree->display, false);
+    if (is_dim)
+        display_dim(tree->display, false);
     text_deinit(&line);
+}
+
+/* Slots and holdings are in the same order; what has no slot comes last. */
+static void put_slots(const struct tree *tree, uint32_t at)
+{
+    const struct snapshot_frame *frame = &tree->frames[at - 1];
+    const struct snapshot_state *state = &snapshot_states(tree->snapshot, NULL)[frame->state - 1];
+    const struct snapshot_slot *slots = snapshot_slots(tree->snapshot, NULL);
+    const struct snapshot_holding *holdings = snapshot_holdings(tree->snapshot, NULL);
+    uint32_t next = 0; /* of the frame's holdings */
+    for (uint32_t id = state->first_slot; id < state->first_slot + state->nr_slots; id++) {
+        const struct snapshot_holding *holding = NULL;
+        if (next < frame->nr_holdings && holdings[frame->first_holding - 1 + next].slot == id)
+            holding = &holdings[frame->first_holding - 1 + next++];
+        if (!is_drop_flag(tree, &slots[id - 1]))
+            put_slot(tree, at, &slots[id - 1], holding);
+    }
+    for (; next < frame->nr_holdings; next++) {
+        const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + next];
+        put_slot(tree, at, holding->slot ? &slots[holding->slot - 1] : NULL, holding);
+    }
 }
 
 /* "demo::handler  src/main.rs:33 in select!, waits for: sleep" */
@@ -111,10 +170,7 @@ static void put_frame(const struct tree *tree, uint32_t at)
     }
     snapshot_put_line(tree->display, &line);
     text_deinit(&line);
-    const struct snapshot_slot *slots = snapshot_slots(snapshot, NULL);
-    for (uint32_t i = 0; i < state->nr_slots; i++)
-        if (!is_drop_flag(tree, &slots[state->first_slot - 1 + i]))
-            put_slot(tree, at, &slots[state->first_slot - 1 + i]);
+    put_slots(tree, at);
 }
 
 /* The frame drawn after this one: its child, its sibling, or a sibling of an ancestor. */
@@ -241,5 +297,7 @@ void snapshot_put_task(const struct snapshot_report *report, const struct displa
     text_deinit(&line);
     put_facts(snapshot, display, task);
     put_because(display, task);
+    if (snapshot->tables[SNAPSHOT_HEAP].nr || task->held_is != HELD_UNKNOWN)
+        snapshot_put_task_held(snapshot, display, id);
     put_tree(snapshot, display, task);
 }

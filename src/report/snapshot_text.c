@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A snapshot for people.  One screen: what was read, then groups of tasks and finished tasks that
- * are still there (snapshot_groups_text.c), sums, notes and what was left out.  --task shows one
- * task whole (snapshot_task_text.c).
+ * are still there (snapshot_groups_text.c, snapshot_finished_text.c), the heap (snapshot_heap_text.c), sums,
+ * notes and what was left out.  --task shows one task whole (snapshot_task_text.c).
  */
-#include "report/snapshot_writer.h"
+#include "report/snapshot_held_text.h"
 
 void snapshot_put_line(const struct display *display, struct text *line)
 {
@@ -223,11 +223,15 @@ static void put_left_out(const struct snapshot_left_out *left_out, const struct 
     struct text line;
     text_init(&line);
     display_dim(display, true);
-    if (left_out->groups) {
+    if (left_out->groups || left_out->variables) {
         text_append_str(&line, "Left out: ");
-        snapshot_append_count(&line, left_out->groups, "group");
-        text_append_str(&line, " with ");
-        snapshot_append_count(&line, left_out->tasks, "task");
+        if (left_out->groups) {
+            snapshot_append_count(&line, left_out->groups, "group");
+            text_append_str(&line, " with ");
+            snapshot_append_count(&line, left_out->tasks, "task");
+        } else {
+            snapshot_append_count(&line, left_out->variables, "variable");
+        }
         text_append_str(&line, "; --top N shows more");
         snapshot_put_line(display, &line);
         text_clear(&line);
@@ -257,6 +261,8 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
     snapshot_notes(report->snapshot, &nr_notes);
     if (!groups->nr_tasks) {
         put_none(report, display);
+        if (!report->options->match)
+            snapshot_put_heap(report, display);
         put_notes(report->snapshot, display);
         return;
     }
@@ -268,9 +274,19 @@ void snapshot_write_text(const struct snapshot_report *report, const struct disp
         return;
     }
     put_head(report, display);
-    snapshot_put_groups(report, display, &left_out);
+    snapshot_put_verdict(report, display);
+    snapshot_put_most(report, display);
+    if (report->options->group == SNAPSHOT_GROUP_VARIABLE)
+        snapshot_put_variables(report, display, &left_out);
+    else
+        snapshot_put_groups(report, display, &left_out);
     snapshot_put_finished(report, display, &left_out);
+    if (!report->options->match)
+        snapshot_put_shared(report, display);
+    snapshot_put_heap(report, display);
     put_futures(report, display);
+    if (!report->snapshot->tables[SNAPSHOT_HEAP].nr)
+        display_sentence(display, "", "Heap: it was not looked at; what tasks hold is not known.");
     put_notes(report->snapshot, display);
     put_left_out(&left_out, display);
 }

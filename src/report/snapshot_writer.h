@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Inside the text writer of `snapshot`: what its three files share. */
+/* Inside the text writer of `snapshot`: what its files share. */
 #pragma once
 
 #include "report/snapshot_report.h"
@@ -18,10 +18,18 @@ void snapshot_put_line(const struct display *display, struct text *line);
 /* "1,204 tasks" */
 void snapshot_append_count(struct text *out, uint64_t count, const char *what);
 
+enum { SNAPSHOT_TASKS_COLUMNS = 7 }; /* of the first number of most tables */
+
 struct snapshot_left_out {
     uint64_t groups, tasks;
-    uint32_t example; /* id of a task of the first group that is shown */
+    uint64_t variables; /* with --group variable */
+    uint32_t example;   /* id of a task of the first group that is shown */
 };
+
+void snapshot_leave_out(struct snapshot_left_out *left_out, const struct snapshot_group *group);
+/* Where its tasks stand: their await; of those that were not polled their fn.  Nothing: not known. */
+void snapshot_append_group_place(const struct snapshot *snapshot,
+                                 const struct snapshot_group *group, bool narrow, struct text *out);
 
 /* The table of groups that the options ask for; --group await tells the tasks that are at none. */
 void snapshot_put_groups(const struct snapshot_report *report, const struct display *display,

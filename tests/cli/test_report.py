@@ -11,7 +11,8 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ASYNCMEM = os.environ.get("ASYNCMEM", str(ROOT / "build" / "asyncmem"))
-SAMPLE = ROOT / "tests" / "fuzz" / "corpus" / "snapshot" / "sample"
+CORPUS = ROOT / "tests" / "fuzz" / "corpus" / "snapshot"
+SAMPLE, NO_HEAP = CORPUS / "sample", CORPUS / "sample-no-heap"
 
 
 def report(*arguments, **options):
@@ -25,15 +26,30 @@ class Shows(unittest.TestCase):
         done = report(SAMPLE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("/srv/bin/demo (pid 4242): 9 tasks: ", done.stdout)
-        self.assertRegex(done.stdout, r"(?m)^ +2 +2,048 +960 +demo::handler +src/frame\.rs:12 +socket read$")
+        self.assertRegex(done.stdout, r"(?m)^ +2 +2,048 +>= 5,400 +demo::handler +src/frame\.rs:12 +socket read$")
+        self.assertIn("Of 140 kB resident, 110 kB is live heap: it is really in use.\n", done.stdout)
+        self.assertIn("waits at main.rs:20 and holds 90.0 kB: 90.0 kB in `names`.\n", done.stdout)
         self.assertNotIn("\x1b", done.stdout)
+
+    def test_without_the_heap(self):
+        done = report(NO_HEAP)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m)^ +2 +2,048 +960 +demo::handler +src/frame\.rs:12 +socket read$")
+        self.assertEqual(done.stdout.lower().count("heap"), 1)
+        document = json.loads(report("--json", NO_HEAP).stdout)
+        self.assertEqual([document[key] for key in ("heap", "shared", "by_variable")], [None, None, None])
+        self.assertIn("not known", report("--group", "variable", NO_HEAP).stdout)
 
     def test_selections(self):
         self.assertIn("└─ tokio::sync::mpsc::Recv  waits for: channel receive", report("--task", 3, SAMPLE).stdout)
         self.assertIn("2 of 9 tasks: 2 finished", report("--match", "FINISHED", SAMPLE).stdout)
         self.assertIn("FUTURE THAT AWAITS", report("--group", "await", SAMPLE).stdout)
         self.assertNotIn("AWAIT", report("--group", "type", SAMPLE).stdout)
-        self.assertIn("Left out: 6 groups with 6 tasks", report("--top", 1, SAMPLE).stdout)
+        self.assertIn("Left out: 6 groups with 7 tasks", report("--top", 1, SAMPLE).stdout)
+        self.assertIn("Left out: 6 groups with 6 tasks", report("--top", 1, NO_HEAP).stdout)
+        self.assertRegex(report("--group", "variable", SAMPLE).stdout,
+                         r"(?m)^ +2 +>= 5,300 +5,000 +demo::handler +conn +TcpStream$")
+        self.assertIn("Left out: 2 variables; ", report("--group", "variable", "--top", 1, SAMPLE).stdout)
 
     def test_json(self):
         document = json.loads(report("--json", SAMPLE).stdout)
@@ -41,6 +57,8 @@ class Shows(unittest.TestCase):
         self.assertEqual([task["id"] for task in document["tasks"]], list(range(1, 10)))
         self.assertEqual(sum(group["tasks"] for group in document["by_type"]), 9)
         self.assertEqual(sum(document["by_status"].values()), 9)
+        self.assertEqual(document["heap"]["live_bytes"], sum(document["heap"][f"{name}_bytes"] for name in (
+            "cells", "held", "maybe_held", "shared", "runtime", "other", "unknown")))
         one = json.loads(report("--json", "--task", 3, SAMPLE).stdout)
         self.assertEqual(one["tasks"], [document["tasks"][2]])
 
@@ -70,7 +88,7 @@ class Refuses(unittest.TestCase):
     def test_wrong_usage(self):
         self.expect(2, "which file?")
         self.expect(2, "one file at a time", SAMPLE, SAMPLE)
-        self.expect(2, "--group takes type or await, not 'x'", "--group", "x", SAMPLE)
+        self.expect(2, "--group takes type, await or variable, not 'x'", "--group", "x", SAMPLE)
         self.expect(2, "--task takes a number from 1 on, not '0'", "--task", "0", SAMPLE)
         self.expect(2, "--top takes a number from 1 on, not 'no'", "--top", "no", SAMPLE)
         self.expect(2, "no task 10: its tasks are 1 to 9", "--task", "10", SAMPLE)

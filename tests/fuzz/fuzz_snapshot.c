@@ -44,7 +44,7 @@ static void show_all(const struct snapshot *snapshot)
     const char *problem;
     if (!snapshot_check(snapshot, &problem))
         abort(); /* what is read has passed the check */
-    for (int group = SNAPSHOT_GROUP_BOTH; group <= SNAPSHOT_GROUP_AWAIT; group++) {
+    for (int group = SNAPSHOT_GROUP_BOTH; group < NR_SNAPSHOT_GROUPINGS; group++) {
         const struct snapshot_options options = {.group = (enum snapshot_grouping)group};
         show(snapshot, &options);
     }
@@ -98,7 +98,7 @@ static void edit_rows(const uint8_t *data, size_t size)
 {
     struct snapshot snapshot;
     const char *problem;
-    sample_snapshot(&snapshot);
+    sample_snapshot_held(&snapshot);
     for (size_t i = 0; i + 4 <= size; i += 4) {
         enum snapshot_table_id table = data[i] % NR_SNAPSHOT_TABLES;
         size_t bytes = snapshot.tables[table].nr * snapshot_row_bytes[table];

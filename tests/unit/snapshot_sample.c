@@ -66,6 +66,15 @@ static struct snapshot_task *last_task(struct snapshot *snapshot)
     return &tasks[nr - 1];
 }
 
+/* As where no account of the heap was made. */
+static void forget_held(struct snapshot *snapshot)
+{
+    size_t nr;
+    struct snapshot_task *tasks = snapshot_tasks(snapshot, &nr);
+    for (size_t i = 0; i < nr; i++)
+        tasks[i].held_bytes = tasks[i].maybe_held_bytes = tasks[i].shared_bytes = UNKNOWN;
+}
+
 static void add_facts(struct snapshot *snapshot)
 {
     struct snapshot_facts *facts = snapshot_facts(snapshot);
@@ -135,10 +144,16 @@ void sample_snapshot(struct snapshot *snapshot)
     snapshot_str macro = str(snapshot, "select!");
     snapshot_states(snapshot, NULL)[selecting - 1].macro = macro;
     add_slots(snapshot, reading);
-    const struct snapshot_frame chain[] = {{0, reading}, {1, frame}, {2, read}, {0}};
-    const struct snapshot_frame fork[] = {{0, selecting}, {1, sleep}, {1, channel}, {0}};
-    const struct snapshot_frame unresumed[] = {{0, new_job}, {0}};
-    const struct snapshot_frame root[] = {{0, main_state}, {0}};
+    const struct snapshot_frame chain[] = {{.parent = 0, .state = reading},
+                                           {.parent = 1, .state = frame},
+                                           {.parent = 2, .state = read},
+                                           {0}};
+    const struct snapshot_frame fork[] = {{.parent = 0, .state = selecting},
+                                          {.parent = 1, .state = sleep},
+                                          {.parent = 1, .state = channel},
+                                          {0}};
+    const struct snapshot_frame unresumed[] = {{.parent = 0, .state = new_job}, {0}};
+    const struct snapshot_frame root[] = {{.parent = 0, .state = main_state}, {0}};
     task(snapshot, HANDLER, TASK_SUSPENDED, chain);
     task(snapshot, HANDLER, TASK_SUSPENDED, chain);
     task(snapshot, HANDLER, TASK_SUSPENDED, fork);
@@ -153,6 +168,121 @@ void sample_snapshot(struct snapshot *snapshot)
     task(snapshot, MAIN, TASK_SUSPENDED, root);
     last_task(snapshot)->addr = last_task(snapshot)->runtime_task_id = 0;
     task(snapshot, BLOCKING, TASK_QUEUED, none);
+    forget_held(snapshot);
+}
+
+/* --- with an account of the heap -------------------------------------------------------------- */
+
+enum { CONN_SLOT = 1, BUFFER_SLOT, NAMES_SLOT };
+
+static void hold(struct snapshot *snapshot, uint32_t id, uint64_t bytes, enum held_is is)
+{
+    struct snapshot_task *row = &snapshot_tasks(snapshot, NULL)[id - 1];
+    row->held_bytes = bytes;
+    row->maybe_held_bytes = row->shared_bytes = 0;
+    row->held_is = is;
+    row->cell_block_bytes = 1032;
+}
+
+static void give_holdings(struct snapshot *snapshot, uint32_t frame,
+                          const struct snapshot_holding *rows, uint32_t nr)
+{
+    for (uint32_t i = 0; i < nr; i++) {
+        uint32_t id = snapshot_add(snapshot, SNAPSHOT_HOLDINGS, &rows[i]);
+        struct snapshot_frame *row = &snapshot_frames(snapshot, NULL)[frame - 1];
+        row->first_holding = row->nr_holdings++ ? row->first_holding : id;
+    }
+}
+
+/* Tasks 1 and 2 stand at conn.rs:88: frames 1 to 3 and 4 to 6; task 3 has 7 to 9. */
+static void add_holdings(struct snapshot *snapshot)
+{
+    const struct snapshot_holding first[] = {
+        {CONN_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_EXACT, 2, 0, 300, 280},
+        {BUFFER_SLOT, HOLDING_SLOT, SLOT_GONE, HELD_EXACT, 0, 0, 0, 0},
+        {0, HOLDING_HIDDEN, SLOT_LIVE, HELD_EXACT, 1, 0, 40, UNKNOWN}};
+    const struct snapshot_holding second[] = {
+        {CONN_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_AT_LEAST, 3, 0, 5000, UNKNOWN},
+        {BUFFER_SLOT, HOLDING_SLOT, SLOT_UNSURE, HELD_UNKNOWN, 0, 0, 0, UNKNOWN}};
+    const struct snapshot_holding names[] = {
+        {NAMES_SLOT, HOLDING_SLOT, SLOT_LIVE, HELD_EXACT, 9, 0, 90000, 80000}};
+    give_holdings(snapshot, 1, first, 3);
+    give_holdings(snapshot, 4, second, 2);
+    give_holdings(snapshot, 11, names, 1);
+}
+
+static void add_shared(struct snapshot *snapshot)
+{
+    const struct snapshot_shared_task sharers[] = {{1}, {2}};
+    uint32_t first = snapshot_add(snapshot, SNAPSHOT_SHARED_TASKS, &sharers[0]);
+    snapshot_add(snapshot, SNAPSHOT_SHARED_TASKS, &sharers[1]);
+    const struct snapshot_shared rows[] = {{.addr = 0x7f0000020000, .nr_owners = 7, .bytes = 64},
+                                           {.addr = 0x7f0000030000,
+                                            .type = str(snapshot, "demo::Config"),
+                                            .nr_owners = 3,
+                                            .bytes = 2048,
+                                            .first_task = first,
+                                            .nr_tasks = 2}};
+    snapshot_add(snapshot, SNAPSHOT_SHARED, &rows[0]);
+    snapshot_add(snapshot, SNAPSHOT_SHARED, &rows[1]);
+    for (uint32_t i = 0; i < 2; i++)
+        snapshot_tasks(snapshot, NULL)[i].shared_bytes = 2048;
+}
+
+static void add_keepers(struct snapshot *snapshot)
+{
+    const struct snapshot_keeper rows[] = {
+        {.addr = 0x7f0000040010,
+         .block_addr = 0x7f0000040000,
+         .block_bytes = 4096,
+         .block_class = BLOCK_HELD,
+         .task = 8,
+         .slot = str(snapshot, "names")},
+        {.addr = 0x7ffc00000020, .place = str(snapshot, "stack of thread 4243")}};
+    uint32_t first = snapshot_add(snapshot, SNAPSHOT_KEEPERS, &rows[0]);
+    snapshot_add(snapshot, SNAPSHOT_KEEPERS, &rows[1]);
+    struct snapshot_task *tasks = snapshot_tasks(snapshot, NULL);
+    tasks[3].first_keeper = first;
+    tasks[4].first_keeper = first + 1;
+    tasks[3].nr_keepers = tasks[4].nr_keepers = 1;
+}
+
+void sample_snapshot_held(struct snapshot *snapshot)
+{
+    sample_snapshot(snapshot);
+    const struct snapshot_slot slot = {str(snapshot, "names"), str(snapshot, "Vec<String>"), 8, 24};
+    struct snapshot_state *main_state = &snapshot_states(snapshot, NULL)[7];
+    main_state->first_slot = snapshot_add(snapshot, SNAPSHOT_SLOTS, &slot);
+    main_state->nr_slots = 1;
+    hold(snapshot, 1, 400, HELD_EXACT);
+    hold(snapshot, 2, 5000, HELD_AT_LEAST);
+    hold(snapshot, 3, 0, HELD_EXACT);
+    hold(snapshot, 4, 128, HELD_EXACT);
+    hold(snapshot, 5, 0, HELD_EXACT);
+    hold(snapshot, 6, 16, HELD_EXACT);
+    hold(snapshot, 8, 90000, HELD_EXACT);
+    snapshot_tasks(snapshot, NULL)[7].cell_block_bytes = 0; /* a root */
+    snapshot_str reason = str(snapshot, "its drop code waits for a lock");
+    snapshot_tasks(snapshot, NULL)[1].held_reason = reason;
+    snapshot_tasks(snapshot, NULL)[1].maybe_held_bytes = 96;
+    add_holdings(snapshot);
+    add_shared(snapshot);
+    add_keepers(snapshot);
+    const struct snapshot_heap heap = {.live_bytes = 110000,
+                                       .cells_bytes = 8000,
+                                       .held_bytes = 95544,
+                                       .maybe_held_bytes = 96,
+                                       .shared_bytes = 2112,
+                                       .runtime_bytes = 3000,
+                                       .other_bytes = 1000,
+                                       .unknown_bytes = 248,
+                                       .retained_bytes = 20000,
+                                       .rss_bytes = 140000,
+                                       .nr_blocks = 321,
+                                       .fork_ns = 250000,
+                                       .allocator = str(snapshot, "glibc malloc"),
+                                       .how = str(snapshot, "a copy-on-write child")};
+    snapshot_add(snapshot, SNAPSHOT_HEAP, &heap);
 }
 
 void sample_snapshot_big(struct snapshot *snapshot, uint32_t nr)
@@ -169,4 +299,5 @@ void sample_snapshot_big(struct snapshot *snapshot, uint32_t nr)
     }
     for (uint32_t i = 0; i < nr; i++)
         task(snapshot, HANDLER, TASK_SUSPENDED, frames);
+    forget_held(snapshot);
 }

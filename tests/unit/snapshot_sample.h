@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Snapshots made by hand: one that has rows in every table, and one of any size. */
+/* Snapshots made by hand: without and with an account of the heap, and one of any size. */
 #pragma once
 
 #include "model/snapshot.h"
@@ -15,6 +15,15 @@
  *  9     blocking, queued, nothing known of its size
  */
 void sample_snapshot(struct snapshot *snapshot);
+
+/*
+ * The same with rows in every table.  Tasks 7 (running) and 9 have no account.
+ *  1  holds 400 B: 300 in `conn`, 40 hidden, `buffer` is gone; shares demo::Config with 2
+ *  2  holds at least 5,000 B, all in `conn`; `buffer` is unsure
+ *  4  kept by a block of task 8 (`names`)      5  by a thread's stack
+ *  8  holds 90,000 B in `names`
+ */
+void sample_snapshot_held(struct snapshot *snapshot);
 
 /* `nr` suspended handlers with trees of 5 frames. */
 void sample_snapshot_big(struct snapshot *snapshot, uint32_t nr);

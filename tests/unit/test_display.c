@@ -152,6 +152,30 @@ static void cuts_at_characters(void **state)
     assert_int_equal(display_width(""), 0);
 }
 
+static void bytes_in_three_digits(void **state)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } rows[] = {{0, "0 B"},
+                {999, "999 B"},
+                {1000, "1.00 kB"},
+                {1999, "1.99 kB"}, /* never more than the truth */
+                {12345, "12.3 kB"},
+                {398123456, "398 MB"},
+                {999999999, "999 MB"},
+                {1180000000, "1.18 GB"},
+                {UINT64_MAX, "18.4 EB"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct text text;
+        text_init(&text);
+        display_bytes(rows[i].bytes, &text);
+        assert_string_equal(text_str(&text), rows[i].text);
+        text_deinit(&text);
+    }
+}
+
 static void numbers_have_separators(void **state)
 {
     (void)state;
@@ -236,6 +260,7 @@ int main(void)
         cmocka_unit_test(invalid_utf8_is_shown_as_bytes),
         cmocka_unit_test(any_bytes_become_safe),
         cmocka_unit_test(cuts_at_characters),
+        cmocka_unit_test(bytes_in_three_digits),
         cmocka_unit_test(numbers_have_separators),
         cmocka_unit_test(colours_only_where_wanted),
         cmocka_unit_test(columns_are_bounded),

@@ -5,7 +5,14 @@
 
 /* --- a table of every reference in a snapshot ------------------------------------------------ */
 
-enum target { STRING, ID, SOME, SPAN, KIND };
+enum target {
+    STRING,
+    ID,
+    SOME,
+    SPAN,
+    KIND,
+    ORDERED, /* as ID, but other rows are not right for it either */
+};
 
 struct reference {
     enum snapshot_table_id table;
@@ -53,14 +60,31 @@ static const struct reference references[] = {
     FIELD(SNAPSHOT_TASKS, task, finished_because, KIND, NR_FINISHED_BECAUSE),
     FIELD(SNAPSHOT_TASKS, task, first_frame, SPAN, SNAPSHOT_FRAMES),
     FIELD(SNAPSHOT_TASKS, task, reason, STRING, 0),
-    FIELD(SNAPSHOT_FRAMES, frame, state, SOME, SNAPSHOT_STATES),
+    FIELD(SNAPSHOT_TASKS, task, held_is, KIND, NR_HELD_IS),
+    FIELD(SNAPSHOT_TASKS, task, held_reason, STRING, 0),
+    FIELD(SNAPSHOT_TASKS, task, first_keeper, SPAN, SNAPSHOT_KEEPERS),
+    FIELD(SNAPSHOT_FRAMES, frame, state, ORDERED, SNAPSHOT_STATES),
+    FIELD(SNAPSHOT_FRAMES, frame, first_holding, SPAN, SNAPSHOT_HOLDINGS),
     FIELD(SNAPSHOT_NOTES, note, text, STRING, 0),
+    FIELD(SNAPSHOT_HOLDINGS, holding, slot, ORDERED, SNAPSHOT_SLOTS),
+    FIELD(SNAPSHOT_HOLDINGS, holding, status, KIND, NR_SLOT_STATUSES),
+    FIELD(SNAPSHOT_HOLDINGS, holding, is, KIND, NR_HELD_IS),
+    FIELD(SNAPSHOT_SHARED, shared, type, STRING, 0),
+    FIELD(SNAPSHOT_SHARED, shared, first_task, SPAN, SNAPSHOT_SHARED_TASKS),
+    FIELD(SNAPSHOT_SHARED_TASKS, shared_task, task, SOME, SNAPSHOT_TASKS),
+    FIELD(SNAPSHOT_KEEPERS, keeper, block_class, KIND, NR_BLOCK_CLASSES),
+    FIELD(SNAPSHOT_KEEPERS, keeper, task, ID, SNAPSHOT_TASKS),
+    FIELD(SNAPSHOT_KEEPERS, keeper, slot, STRING, 0),
+    FIELD(SNAPSHOT_KEEPERS, keeper, place, STRING, 0),
+    FIELD(SNAPSHOT_HEAP, heap, allocator, STRING, 0),
+    FIELD(SNAPSHOT_HEAP, heap, how, STRING, 0),
+    FIELD(SNAPSHOT_HEAP, heap, problem, STRING, 0),
 };
 
 static int make_sample(void **state)
 {
     struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
-    sample_snapshot(snapshot);
+    sample_snapshot_held(snapshot);
     *state = snapshot;
     return 0;
 }
@@ -114,6 +138,8 @@ static void check_row(const struct snapshot *snapshot, const struct reference *r
     }
     assert_false(valid_with(snapshot, field, wrong));
     assert_false(valid_with(snapshot, field, UINT32_MAX));
+    if (reference->target == ORDERED)
+        return;
     assert_true(valid_with(snapshot, field, wrong - 1));
     assert_int_equal(valid_with(snapshot, field, 0), reference->target != SOME);
 }
@@ -167,6 +193,57 @@ static void trees_are_not_shared(void **state)
     assert_false(is_valid(snapshot));
 }
 
+static uint32_t *slot_of(const struct snapshot *snapshot, uint32_t holding)
+{
+    return &snapshot_holdings(snapshot, NULL)[holding - 1].slot;
+}
+
+/* Frame 1 has slots 1 and 2 and what is hidden; frame 4 has slots 1 and 2; frame 11 has slot 3. */
+static void holdings_are_in_order(void **state)
+{
+    const struct snapshot *snapshot = *state;
+    assert_false(valid_with(snapshot, slot_of(snapshot, 1), 0)); /* hidden, but not the last */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 1), 2)); /* one slot twice */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 1), 3)); /* of another state */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 3), 2)); /* twice, at the end */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 5), 1)); /* backwards */
+    struct snapshot_holding *rows = snapshot_holdings(snapshot, NULL);
+    rows[4].what = HOLDING_BOX;
+    assert_true(valid_with(snapshot, slot_of(snapshot, 5), 0)); /* one is left out */
+    rows[4].what = HOLDING_FIELD;
+    assert_true(valid_with(snapshot, slot_of(snapshot, 5), 3)); /* of any type */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 5), 0));
+    assert_false(valid_with(snapshot, &rows[4].what, NR_HOLDING_WHATS));
+    rows[4].what = HOLDING_SLOT;
+    assert_false(valid_with(snapshot, &rows[2].what, HOLDING_SLOT));   /* has none */
+    assert_false(valid_with(snapshot, &rows[0].what, HOLDING_HIDDEN)); /* before a variable */
+    assert_false(valid_with(snapshot, slot_of(snapshot, 6), 2));
+    struct snapshot_frame *frames = snapshot_frames(snapshot, NULL);
+    assert_false(valid_with(snapshot, &frames[0].state, 8)); /* its slots are others */
+    assert_false(valid_with(snapshot, &frames[0].state, 2)); /* has none */
+}
+
+/* Holdings are not shared: else a small file could describe any number of them. */
+static void holdings_belong_to_one_frame(void **state)
+{
+    const struct snapshot *snapshot = *state;
+    struct snapshot_frame *frames = snapshot_frames(snapshot, NULL);
+    frames[3].nr_holdings = 3;
+    frames[3].first_holding = 1;
+    assert_false(is_valid(snapshot));
+}
+
+static void one_heap_at_most(void **state)
+{
+    struct snapshot *snapshot = *state;
+    const struct snapshot_heap second = {0};
+    snapshot->tables[SNAPSHOT_HEAP].nr = 0;
+    assert_true(is_valid(snapshot));
+    snapshot->tables[SNAPSHOT_HEAP].nr = 1;
+    snapshot_add(snapshot, SNAPSHOT_HEAP, &second);
+    assert_false(is_valid(snapshot));
+}
+
 static void strings_and_facts(void **state)
 {
     struct snapshot *snapshot = *state;
@@ -215,6 +292,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_reference_is_checked, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(parents_stand_before, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(trees_are_not_shared, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(holdings_are_in_order, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(holdings_belong_to_one_frame, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(one_heap_at_most, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(strings_and_facts, make_sample, free_sample),
         cmocka_unit_test(new_ones_are_valid),
     };

@@ -22,7 +22,7 @@ static int make_sample(void **state)
     struct error err = {0};
     strcpy(sample->path, "/tmp/asyncmem-snapshot-XXXXXX");
     close(mkstemp(sample->path));
-    sample_snapshot(&sample->snapshot);
+    sample_snapshot_held(&sample->snapshot);
     assert_true(snapshot_file_write(&sample->snapshot, sample->path, &err));
     assert_true(file_open(&sample->file, sample->path, &err));
     *state = sample;
@@ -159,6 +159,11 @@ static const uint32_t tags[NR_SNAPSHOT_TABLES] = {
     [SNAPSHOT_TASKS] = CONTAINER_TAG('T', 'A', 'S', 'K'),
     [SNAPSHOT_FRAMES] = CONTAINER_TAG('F', 'R', 'A', 'M'),
     [SNAPSHOT_NOTES] = CONTAINER_TAG('N', 'O', 'T', 'E'),
+    [SNAPSHOT_HOLDINGS] = CONTAINER_TAG('H', 'O', 'L', 'D'),
+    [SNAPSHOT_SHARED] = CONTAINER_TAG('S', 'H', 'A', 'R'),
+    [SNAPSHOT_SHARED_TASKS] = CONTAINER_TAG('S', 'H', 'T', 'A'),
+    [SNAPSHOT_KEEPERS] = CONTAINER_TAG('K', 'E', 'E', 'P'),
+    [SNAPSHOT_HEAP] = CONTAINER_TAG('H', 'E', 'A', 'P'),
 };
 
 /* Writes the sample with rows `longer` bytes longer (or shorter), and without one table. */
@@ -249,6 +254,28 @@ static void trees_lost(void **state)
     snapshot_deinit(&read);
 }
 
+/* Nothing is told of what variables hold, or of who shares or keeps, where that is lost. */
+static void holdings_lost(void **state)
+{
+    static const int tables[] = {SNAPSHOT_HOLDINGS, SNAPSHOT_SLOTS, SNAPSHOT_SHARED_TASKS,
+                                 SNAPSHOT_KEEPERS};
+    const struct sample *sample = *state;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+        struct snapshot read;
+        struct error err = {0};
+        write_as(sample, 0, tables[i]);
+        assert_true(snapshot_file_read(&read, sample->path, &err));
+        bool of_variables = i < 2;
+        assert_int_equal(snapshot_frames(&read, NULL)[0].nr_holdings, of_variables ? 0 : 3);
+        assert_int_equal(read.tables[SNAPSHOT_SHARED].nr,
+                         tables[i] == SNAPSHOT_SHARED_TASKS ? 0 : 2);
+        assert_int_equal(snapshot_tasks(&read, NULL)[3].nr_keepers,
+                         tables[i] == SNAPSHOT_KEEPERS ? 0 : 1);
+        assert_int_equal(snapshot_tasks(&read, NULL)[0].held_bytes, 400); /* is still known */
+        snapshot_deinit(&read);
+    }
+}
+
 /* A file whose checksums are right and whose rows are not. */
 static void wrong_rows(void **state)
 {
@@ -273,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_an_older_asyncmem, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(without_one_table, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(trees_lost, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(holdings_lost, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(wrong_rows, make_sample, free_sample),
     };
     return cmocka_run_group_tests_name("snapshot_file", tests, NULL, NULL);

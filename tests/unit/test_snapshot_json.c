@@ -115,6 +115,8 @@ static void the_tasks(void **state)
     json_decref(json);
 }
 
+#define NOT_KNOWN ",\"heap_bytes\":null,\"heap_is\":null,\"requested_bytes\":null,\"status\":null"
+
 static void the_trees(void **state)
 {
     (void)state;
@@ -123,8 +125,9 @@ static void the_trees(void **state)
            "{\"parent\":-1,\"leaf\":false,\"future\":\"demo::handler\",\"state\":\"Suspend0\","
            "\"file\":\"src/conn.rs\",\"line\":88,\"in_macro\":null,\"waits_for\":null,"
            "\"future_bytes\":128,\"slots\":[{\"name\":\"conn\",\"type\":\"TcpStream\","
-           "\"offset_bytes\":16,\"inline_bytes\":24},{\"name\":\"buffer\","
-           "\"type\":\"[u8; 2048]\",\"offset_bytes\":40,\"inline_bytes\":2048}]}");
+           "\"offset_bytes\":16,\"inline_bytes\":24" NOT_KNOWN "},{\"name\":\"buffer\","
+           "\"type\":\"[u8; 2048]\",\"offset_bytes\":40,\"inline_bytes\":2048" NOT_KNOWN
+           "}],\"hidden\":null}");
     expect(json, "tasks/1/await_tree/2/parent", "1");
     expect(json, "tasks/1/await_tree/2/leaf", "true");
     expect(json, "tasks/1/await_tree/2/state", "null");
@@ -151,7 +154,8 @@ static void the_sums(void **state)
     expect(json, "by_await/0",
            "{\"file\":\"src/frame.rs\",\"line\":12,\"in_macro\":null,"
            "\"future\":\"demo::read_frame\",\"tasks\":2,\"cell_bytes\":2048,"
-           "\"cell_bytes_at_least\":2048,\"cell_bytes_reason\":null}");
+           "\"cell_bytes_at_least\":2048,\"cell_bytes_reason\":null,\"held_bytes\":null,"
+           "\"held_is\":null,\"variables\":null}");
     expect(json, "by_status",
            "{\"running\":1,\"queued\":1,\"suspended\":4,\"never_polled\":1,\"finished\":2,"
            "\"cancelled\":0}");
@@ -159,6 +163,166 @@ static void the_sums(void **state)
     expect(json, "futures/total_bytes", "7288");
     expect(json, "futures/mean_bytes", "1214.66666667");
     expect(json, "futures/largest_bytes", "3000");
+    json_decref(json);
+}
+
+/* --- with an account of the heap ------------------------------------------------------------- */
+
+static json_t *make_held(const struct snapshot_options *options)
+{
+    struct snapshot snapshot;
+    sample_snapshot_held(&snapshot);
+    json_t *json = render(&snapshot, options);
+    snapshot_deinit(&snapshot);
+    return json;
+}
+
+static void what_tasks_hold(void **state)
+{
+    (void)state;
+    json_t *json = make_held(&all);
+    expect(json, "tasks/0/held_bytes", "400");
+    expect(json, "tasks/0/held_is", "\"exact\"");
+    expect(json, "tasks/0/held_reason", "null");
+    expect(json, "tasks/0/maybe_held_bytes", "0");
+    expect(json, "tasks/0/shared_bytes", "2048");
+    expect(json, "tasks/0/cell_block_bytes", "1032");
+    expect(json, "tasks/1/held_bytes", "5000");
+    expect(json, "tasks/1/held_is", "\"at_least\"");
+    expect(json, "tasks/1/held_reason", "\"its drop code waits for a lock\"");
+    expect(json, "tasks/1/maybe_held_bytes", "96");
+    expect(json, "tasks/6/held_bytes", "null"); /* running */
+    expect(json, "tasks/6/held_is", "null");
+    expect(json, "tasks/6/maybe_held_bytes", "null");
+    expect(json, "tasks/6/shared_bytes", "null");
+    expect(json, "tasks/6/cell_block_bytes", "null");
+    json_decref(json);
+}
+
+static void what_variables_hold(void **state)
+{
+    (void)state;
+    json_t *json = make_held(&all);
+    expect(json, "tasks/0/await_tree/0/slots",
+           "[{\"name\":\"conn\",\"type\":\"TcpStream\",\"offset_bytes\":16,\"inline_bytes\":24,"
+           "\"heap_bytes\":300,\"heap_is\":\"exact\",\"requested_bytes\":280,"
+           "\"status\":\"live\"},"
+           "{\"name\":\"buffer\",\"type\":\"[u8; 2048]\",\"offset_bytes\":40,"
+           "\"inline_bytes\":2048,\"heap_bytes\":0,\"heap_is\":\"exact\",\"requested_bytes\":0,"
+           "\"status\":\"gone\"}]");
+    expect(json, "tasks/0/await_tree/0/hidden",
+           "{\"blocks\":1,\"heap_bytes\":40,\"heap_is\":\"exact\",\"requested_bytes\":null,"
+           "\"status\":\"live\"}");
+    expect(json, "tasks/0/await_tree/1/hidden", "null");
+    expect(json, "tasks/1/await_tree/0/slots/0/heap_is", "\"at_least\"");
+    expect(json, "tasks/1/await_tree/0/slots/0/requested_bytes", "null");
+    expect(json, "tasks/1/await_tree/0/slots/1/heap_bytes", "null");
+    expect(json, "tasks/1/await_tree/0/slots/1/heap_is", "null");
+    expect(json, "tasks/1/await_tree/0/slots/1/status", "\"unsure\"");
+    expect(json, "tasks/1/await_tree/0/hidden", "null");
+    json_decref(json);
+}
+
+/* Whatever a file says of it. */
+static void what_is_gone_owns_nothing(void **state)
+{
+    (void)state;
+    struct snapshot snapshot;
+    sample_snapshot_held(&snapshot);
+    snapshot_holdings(&snapshot, NULL)[0].status = SLOT_GONE;
+    json_t *json = render(&snapshot, &all);
+    expect(json, "tasks/0/await_tree/0/slots/0/heap_bytes", "0");
+    expect(json, "tasks/0/await_tree/0/slots/0/status", "\"gone\"");
+    expect(json, "by_type/0/variables/0/heap_bytes", "5000");
+    json_decref(json);
+    snapshot_deinit(&snapshot);
+}
+
+static void a_variable_left_out_is_unknown(void **state)
+{
+    (void)state;
+    struct snapshot snapshot;
+    sample_snapshot_held(&snapshot);
+    struct snapshot_frame *frame = snapshot_frames(&snapshot, NULL);
+    frame->first_holding++; /* `buffer` and what is hidden remain */
+    frame->nr_holdings--;
+    json_t *json = render(&snapshot, &all);
+    expect(json, "tasks/0/await_tree/0/slots/0/heap_bytes", "null");
+    expect(json, "tasks/0/await_tree/0/slots/0/status", "null");
+    expect(json, "tasks/0/await_tree/0/slots/1/status", "\"gone\"");
+    expect(json, "tasks/0/await_tree/0/hidden/heap_bytes", "40");
+    json_decref(json);
+    snapshot_deinit(&snapshot);
+}
+
+static void who_shares_and_who_keeps(void **state)
+{
+    (void)state;
+    json_t *json = make_held(&all);
+    expect(json, "shared",
+           "[{\"address\":139637976858624,\"type\":null,\"bytes\":64,\"owners\":7,\"tasks\":[]},"
+           "{\"address\":139637976924160,\"type\":\"demo::Config\",\"bytes\":2048,\"owners\":3,"
+           "\"tasks\":[1,2]}]");
+    expect(json, "tasks/0/kept_by", "null");
+    expect(json, "tasks/3/kept_by",
+           "[{\"address\":139637976989712,\"class\":\"held\",\"block_address\":139637976989696,"
+           "\"block_bytes\":4096,\"task\":8,\"variable\":\"names\",\"place\":null}]");
+    expect(json, "tasks/4/kept_by",
+           "[{\"address\":140720308486176,\"class\":null,\"block_address\":null,"
+           "\"block_bytes\":null,\"task\":null,\"variable\":null,"
+           "\"place\":\"stack of thread 4243\"}]");
+    json_decref(json);
+    json = make();
+    expect(json, "shared", "null"); /* nobody looked */
+    expect(json, "tasks/3/kept_by", "null");
+    json_decref(json);
+}
+
+static void the_heap(void **state)
+{
+    (void)state;
+    json_t *json = make_held(&all);
+    expect(json, "heap",
+           "{\"live_bytes\":110000,\"cells_bytes\":8000,\"held_bytes\":95544,"
+           "\"maybe_held_bytes\":96,\"shared_bytes\":2112,\"runtime_bytes\":3000,"
+           "\"other_bytes\":1000,\"unknown_bytes\":248,\"retained_bytes\":20000,"
+           "\"rss_bytes\":140000,\"blocks\":321,\"allocator\":\"glibc malloc\","
+           "\"how\":\"a copy-on-write child\",\"fork_ns\":250000,\"problem\":null}");
+    json_decref(json);
+    json = make();
+    expect(json, "heap", "null");
+    expect(json, "by_variable", "null");
+    json_decref(json);
+}
+
+static void sums_of_what_is_held(void **state)
+{
+    (void)state;
+    const struct snapshot_options top = {.top = 1};
+    json_t *json = make_held(&all);
+    expect(json, "by_type/0/held_bytes", "5400"); /* handlers; the running one is not known */
+    expect(json, "by_type/0/held_is", "\"at_least\"");
+    expect(json, "by_type/0/variables",
+           "[{\"future\":\"demo::handler\",\"variable\":\"conn\",\"type\":\"TcpStream\","
+           "\"hidden\":false,\"heap_bytes\":5300,\"heap_is\":\"at_least\",\"tasks\":2,"
+           "\"largest_bytes\":5000,\"largest_task\":2},"
+           "{\"future\":\"demo::handler\",\"variable\":null,\"type\":null,\"hidden\":true,"
+           "\"heap_bytes\":40,\"heap_is\":\"exact\",\"tasks\":1,\"largest_bytes\":40,"
+           "\"largest_task\":1}]");
+    expect(json, "by_type/1/held_bytes", "144");
+    expect(json, "by_type/1/held_is", "\"exact\"");
+    expect(json, "by_type/1/variables", "[]");
+    expect(json, "by_type/2/held_bytes", "null"); /* the blocking one */
+    expect(json, "by_type/2/variables", "null");
+    expect(json, "by_await/0/held_bytes", "5400");
+    expect(json, "by_await/2/variables/0/variable", "\"names\"");
+    assert_int_equal(json_array_size(json_object_get(json, "by_variable")), 3);
+    expect(json, "by_variable/0/future", "\"demo::main::{async block#0}\"");
+    expect(json, "by_variable/0/heap_bytes", "90000");
+    expect(json, "by_variable/1/variable", "\"conn\"");
+    json_decref(json);
+    json = make_held(&top);
+    assert_int_equal(json_array_size(json_object_get(json, "by_variable")), 1);
     json_decref(json);
 }
 
@@ -302,6 +466,13 @@ int main(void)
         cmocka_unit_test(the_tasks),
         cmocka_unit_test(the_trees),
         cmocka_unit_test(the_sums),
+        cmocka_unit_test(what_tasks_hold),
+        cmocka_unit_test(what_variables_hold),
+        cmocka_unit_test(what_is_gone_owns_nothing),
+        cmocka_unit_test(a_variable_left_out_is_unknown),
+        cmocka_unit_test(who_shares_and_who_keeps),
+        cmocka_unit_test(the_heap),
+        cmocka_unit_test(sums_of_what_is_held),
         cmocka_unit_test(what_is_unknown_is_null),
         cmocka_unit_test(selections),
         cmocka_unit_test(many_tasks),

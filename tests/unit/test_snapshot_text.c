@@ -85,6 +85,7 @@ static void one_screen(void **state)
            "       2 wakers or abort handles keep the cell\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
 }
@@ -102,6 +103,7 @@ static void by_type(void **state)
            "      3       1,536      448  demo::job\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "Left out: 2 groups with 2 tasks; --top N shows more\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
@@ -122,6 +124,7 @@ static void by_await(void **state)
            "      5 tasks at no await, or at one that is not known\n"
            "\n"
            "6 futures, total 7,288 B, mean 1,215 B, largest 3,000 B\n"
+           "Heap: it was not looked at; what tasks hold is not known.\n"
            "Note: one thread was in a system call\n"
            "More: --task 1 shows one of the first group whole; --json has all tasks.\n");
 }
@@ -169,7 +172,10 @@ static void trees_are_drawn_in_order(void **state)
     static const uint32_t parents[] = {0, 1, 1, 2, 3, 2};
     struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[3];
     for (uint32_t i = 0; i < 6; i++) {
-        const struct snapshot_frame frame = {parents[i], i == 0 ? 4 : i < 3 ? 2 : 5};
+        const struct snapshot_frame frame = {.parent = parents[i],
+                                             .state = i == 0  ? 4
+                                                      : i < 3 ? 2
+                                                              : 5};
         uint32_t id = snapshot_add(snapshot, SNAPSHOT_FRAMES, &frame);
         task->first_frame = i ? task->first_frame : id;
         task->nr_frames++;
@@ -190,7 +196,7 @@ static void deep_trees_stay_on_the_screen(void **state)
     struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[3];
     task->nr_frames = 5000;
     for (uint32_t i = 0; i < task->nr_frames; i++) {
-        const struct snapshot_frame frame = {i, 2};
+        const struct snapshot_frame frame = {.parent = i, .state = 2};
         uint32_t id = snapshot_add(snapshot, SNAPSHOT_FRAMES, &frame);
         task->first_frame = i ? task->first_frame : id;
     }

@@ -14,16 +14,16 @@ _asyncmem() {
 
 	case $previous in
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'size waste name' -- "$current"); return ;;
-	--group) mapfile -t COMPREPLY < <(compgen -W 'type await' -- "$current"); return ;;
+	--group) mapfile -t COMPREPLY < <(compgen -W 'type await variable' -- "$current"); return ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
 	--symbols | --core | --exe | --output | -o) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-	--min-bytes | --match | --top | --task | --every | --count) return ;;
+	--min-bytes | --match | --top | --task | --every | --count | --stop-limit) return ;;
 	esac
 
 	case $command in
 	types) options='--json --min-bytes --match --sort --top --all --full-names --symbols --no-cache --color --help' ;;
 	plan) options='--json --no-cache --symbols --color --help' ;;
-	snapshot) options='--core --exe --symbols --json --task --match --group --top --every --count --output --no-cache --color --help' ;;
+	snapshot) options='--core --exe --symbols --json --task --match --group --top --every --count --no-heap --stop-limit --output --no-cache --color --help' ;;
 	report) options='--json --task --match --group --top --color --help' ;;
 	*) options='types snapshot plan report --help --version' ;;
 	esac

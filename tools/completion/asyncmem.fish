@@ -35,7 +35,7 @@ complete -c asyncmem -n "__fish_seen_subcommand_from types" -l full-names \
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l task -d 'Show one task whole'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l match \
     -d 'Keep tasks with the text in a name, file or status'
-complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l group -a 'type await' \
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l group -a 'type await variable' \
     -d 'What to group by'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot report" -x -l top -d 'Show the first N groups'
 
@@ -45,5 +45,9 @@ complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -l exe \
     -d 'The program that left the core'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l every -d 'Again every S seconds'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l count -d 'How often'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -l no-heap \
+    -d 'Leave out what tasks hold in the heap'
+complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l stop-limit \
+    -d 'Leave it out if it would stop the process for longer'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -s o -l output \
     -d 'Keep the snapshot in a file'

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * One run of drop code in an emulator, and what was seen of it.  Inside task_drops.  One thread.
+ */
+#pragma once
+
+#include "process/drop_functions.h"
+#include "process/heap_blocks.h"
+
+struct addr_range {
+    uint64_t start, end;
+};
+
+/* A word that was read and is an address in the heap. */
+struct drop_load {
+    uint64_t value, addr;
+};
+
+struct drop_free {
+    uint64_t addr, requested_bytes; /* ~0: unknown */
+};
+
+/* A count that was lowered by one. */
+struct drop_change {
+    uint64_t addr, before;
+};
+
+struct drop_run {
+    struct emulator *emulator;
+    const struct heap_blocks *blocks;
+    const struct addr_range *futures; /* whose reads are noted; by address, apart from each other */
+    size_t nr_futures;
+    struct drop_load *loads;
+    size_t nr_loads, loads_capacity;
+    struct drop_free *frees;
+    size_t nr_frees, frees_capacity;
+    struct drop_change *changes;
+    size_t nr_changes, changes_capacity;
+    uint64_t *reads; /* addresses of words */
+    size_t nr_reads, reads_capacity;
+    uint64_t sized_addr, sized_bytes; /* what the last sized deallocation said */
+    const char *stop_reason;          /* of EMULATOR_STOPPED */
+};
+
+/* `functions` and `blocks` must outlive it. */
+void drop_run_init(struct drop_run *run, const struct target *target,
+                   const struct heap_blocks *blocks, const struct drop_functions *functions);
+void drop_run_deinit(struct drop_run *run);
+/* Forgets what was seen and written. */
+void drop_run_reset(struct drop_run *run);
+
+/* For drop_functions: */
+void drop_run_add_free(struct drop_run *run, uint64_t addr);
+/* A read that the emulator's hook does not see: by a function that is answered. */
+void drop_run_note_words(struct drop_run *run, uint64_t addr, const uint8_t *bytes, size_t size);
+
+bool addr_in_ranges(const struct addr_range *ranges, size_t nr, uint64_t addr);

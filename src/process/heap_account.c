@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "process/heap_account.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "process/proc.h"
+
+/* A longer stop than this is not made, unless --stop-limit says more; from the second on it is announced. */
+#define USUAL_STOP_NS (1000 * UINT64_C(1000000))
+#define SHORT_STOP_NS (100 * UINT64_C(1000000))
+/* Reading and running drop code, roughly. */
+#define NS_A_MIB 2000000
+
+static uint64_t rss_bytes(const struct target *target)
+{
+    struct text status;
+    text_init(&status);
+    uint64_t kib = 0;
+    if (!target->is_core && proc_read(&status, "/proc/%d/status", (int)target->pid))
+        kib = proc_status_number(text_str(&status), "VmRSS");
+    text_deinit(&status);
+    return kib ? kib << 10 : ~(uint64_t)0;
+}
+
+/* How long the target would stand still if there were no child. */
+static uint64_t stop_estimate_ns(const struct heap_account *account)
+{
+    return account->rss_bytes == ~(uint64_t)0 ? 0 : (account->rss_bytes >> 20) * NS_A_MIB;
+}
+
+/* The target stands still until the account is made. */
+static bool decide_stop(struct heap_account *account, const struct heap_options *options,
+                        const char *why)
+{
+    uint64_t estimate = stop_estimate_ns(account);
+    uint64_t limit =
+        options->stop_limit_ns == ~(uint64_t)0 ? USUAL_STOP_NS : options->stop_limit_ns;
+    if (estimate > limit) {
+        snprintf(account->reason, sizeof(account->reason),
+                 "%s, and a stop of about %llu ms would be longer than %llu ms; --stop-limit %llu "
+                 "allows it",
+                 why, (unsigned long long)(estimate / 1000000),
+                 (unsigned long long)(limit / 1000000), (unsigned long long)(estimate / 500000));
+        return false;
+    }
+    if (options->announce && estimate > SHORT_STOP_NS)
+        options->announce(estimate);
+    account->how = "a longer stop";
+    return true;
+}
+
+bool heap_account_begin(struct heap_account *account, struct target *target,
+                        const struct heap_options *options)
+{
+    struct error err = {0};
+    char why[160];
+    *account = (struct heap_account){.rss_bytes = rss_bytes(target)};
+    if (options->is_off)
+        snprintf(account->reason, sizeof(account->reason), "it was not asked for (--no-heap)");
+    if (options->is_off)
+        return false;
+    account->is_there = true;
+    if (target->is_core) {
+        account->how = "the core";
+        return true;
+    }
+    uint64_t fork_ns = target_fork_estimate_ns(target);
+    if (fork_ns > options->stop_limit_ns) {
+        snprintf(why, sizeof(why), "a copy would stop it for about %llu ms",
+                 (unsigned long long)(fork_ns / 1000000));
+        return account->is_there = decide_stop(account, options, why);
+    }
+    if (options->announce && fork_ns > SHORT_STOP_NS)
+        options->announce(fork_ns);
+    if (!target_fork(target, &err)) {
+        snprintf(why, sizeof(why), "no copy could be made (%.120s)", err.message);
+        return account->is_there = decide_stop(account, options, why);
+    }
+    account->is_copied = true;
+    account->how = "a copy-on-write child";
+    account->fork_ns = target->copy.fork_ns;
+    return true;
+}
+
+void heap_account_read(struct heap_account *account, struct target *target,
+                       const struct task_futures *futures)
+{
+    if (!account->is_there)
+        return;
+    heap_blocks_read(&account->blocks, target);
+    task_drops_read(&account->drops, futures, &account->blocks);
+    heap_classes_read(&account->classes, target, &account->drops);
+    if (account->is_copied)
+        target_end_copy(target);
+}
+
+void heap_account_deinit(struct heap_account *account)
+{
+    if (!account->is_there)
+        return;
+    heap_classes_deinit(&account->classes);
+    task_drops_deinit(&account->drops);
+    heap_blocks_deinit(&account->blocks);
+    account->is_there = false;
+}

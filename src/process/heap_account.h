@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The account of the whole heap, and how the target's memory is kept while it is made: a copy-on-write
+ * child, a longer stop, or a core.  Inside task_reader: task_futures before it, model/ after it.
+ */
+#pragma once
+
+#include "process/heap_classes.h"
+
+/* What the user wants of it. */
+struct heap_options {
+    bool is_off;            /* --no-heap */
+    uint64_t stop_limit_ns; /* --stop-limit: no account that would take longer; ~0: none */
+    void (*announce)(uint64_t stop_ns); /* says how long a stop will last, roughly; may be NULL */
+};
+
+struct heap_account {
+    bool is_there;
+    bool is_copied;   /* a child has the memory: the target may go on */
+    const char *how;  /* in words */
+    char reason[256]; /* why it is not there, or what it lacks; "" */
+    uint64_t fork_ns;
+    uint64_t rss_bytes; /* ~0: unknown */
+    struct heap_blocks blocks;
+    struct task_drops drops;
+    struct heap_classes classes;
+};
+
+/* In the stopped target: decides how; false: the target need not stand still any longer for it. */
+bool heap_account_begin(struct heap_account *account, struct target *target,
+                        const struct heap_options *options);
+/* Makes it; `target` is stopped, copied or a core. */
+void heap_account_read(struct heap_account *account, struct target *target,
+                       const struct task_futures *futures);
+void heap_account_deinit(struct heap_account *account);

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Tasks are independent of each other: each run begins with the memory as it was.  Workers take
+ * spans of tasks; their rows are put together in the order of the tasks.
+ *
+ * Which function of a vtable drops the cell is told by trying: `dealloc` is the one that frees the cell
+ * whatever the cell's own count of references says, so the count is set high before each run.
+ */
+#include "process/task_drops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parallel.h"
+#include "process/drop_trace.h"
+
+enum {
+    SPAN_TASKS = 64,
+    NR_SLOTS = 7, /* functions at the beginning of a vtable, tokio/src/runtime/task/raw.rs */
+    USUAL_SLOT = 2,
+    MIN_INSTRUCTIONS = 4 << 20,
+    INSTRUCTIONS_A_BLOCK = 200,
+};
+/* More references than any task has. */
+#define MANY_REFS ((uint64_t)1 << 40)
+
+struct drop_worker;
+struct shared_parts;
+
+struct dropping {
+    struct task_drops *drops;
+    const struct target *target;
+    const struct task_cells *cells;
+    struct drop_functions functions;
+    uint64_t *deallocs; /* by kind: address; 0: not found */
+    uint8_t *is_cell;   /* by block */
+    uint32_t
+        *first_frame; /* by task: frames outside of the cell, in `frames`; one more at the end */
+    struct addr_range *frames; /* of all tasks, by task and address */
+    struct drop_worker *workers;
+    struct drop_rows *rows; /* by span */
+    uint64_t max_instructions;
+    bool *has_failed;           /* by task: its run did not come to its end */
+    bool is_second;             /* those are run again, and what they cannot do is left out */
+    struct map glue;            /* then: addresses of functions that only drop a value */
+    struct shared_parts *parts; /* by shared */
+};
+
+struct drop_worker {
+    struct drop_run run;
+    bool has_run;
+    struct arena arena; /* texts */
+};
+
+/* What the end of a shared block would free. */
+struct shared_parts {
+    uint32_t share; /* position in shares: by whom it is tried */
+    uint32_t *blocks;
+    uint32_t nr;
+};
+
+/* --- what is looked at ----------------------------------------------------------------------- */
+
+static struct addr_range cell_future(const struct dropping *dropping, const struct task_cell *cell)
+{
+    const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
+    uint32_t begin = layout->stage != OFFSET_UNKNOWN ? layout->stage : layout->id + 8;
+    return (struct addr_range){cell->addr + begin, cell->addr + layout->trailer};
+}
+
+static bool is_in(const struct addr_range *range, uint64_t addr)
+{
+    return addr >= range->start && addr < range->end;
+}
+
+static int range_order(const void *a, const void *b)
+{
+    const struct addr_range *x = a, *y = b;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    return x->end > y->end ? -1 : x->end < y->end;
+}
+
+/* Ranges that lie in others are left out. */
+static size_t unite(struct addr_range *ranges, size_t nr)
+{
+    size_t kept = 0;
+    qsort(ranges, nr, sizeof(*ranges), range_order);
+    for (size_t i = 0; i < nr; i++) {
+        if (kept && ranges[i].start < ranges[kept - 1].end) {
+            if (ranges[i].end > ranges[kept - 1].end)
+                ranges[kept - 1].end = ranges[i].end;
+        } else {
+            ranges[kept++] = ranges[i];
+        }
+    }
+    return kept;
+}
+
+static struct addr_range frame_range(const struct task_futures *futures,
+                                     const struct task_frame *frame)
+{
+    const struct plan_type *type = plan_type(futures->cells->plans[frame->plan].plan, frame->type);
+    return (struct addr_range){frame->addr, frame->addr + (type ? type->size_bytes : 0)};
+}
+
+/* Futures in boxes: where they lie, by task. */
+static void list_frames(struct dropping *dropping, const struct task_futures *futures)
+{
+    const struct task_cells *cells = dropping->cells;
+    uint32_t *next = memory_alloc((cells->nr + 2) * sizeof(*next));
+    for (size_t i = 0; i < futures->nr; i++)
+        next[futures->frames[i].task + 1]++;
+    for (size_t i = 0; i < cells->nr; i++)
+        next[i + 1] += next[i];
+    dropping->first_frame = memory_alloc((cells->nr + 2) * sizeof(*next));
+    memcpy(dropping->first_frame, next, (cells->nr + 1) * sizeof(*next));
+    dropping->frames = memory_alloc((futures->nr + 1) * sizeof(*dropping->frames));
+    for (size_t i = 0; i < futures->nr; i++)
+        dropping->frames[next[futures->frames[i].task]++] =
+            frame_range(futures, &futures->frames[i]);
+    free(next);
+}
+
+/* --- one run --------------------------------------------------------------------------------- */
+
+static struct drop_worker *worker_of(struct dropping *dropping, unsigned number)
+{
+    struct drop_worker *worker = &dropping->workers[number];
+    if (!worker->has_run) {
+        drop_run_init(&worker->run, dropping->target, dropping->drops->blocks,
+                      &dropping->functions);
+        arena_init(&worker->arena);
+    }
+    worker->has_run = true;
+    return worker;
+}
+
+static enum emulator_end run_function(const struct dropping *dropping, struct drop_run *run,
+                                      const struct task_cell *cell, uint64_t function)
+{
+    const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
+    uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
+    emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
+    return emulator_run(run->emulator, function, &cell->addr, 1, dropping->max_instructions);
+}
+
+static uint32_t block_of(const struct dropping *dropping, uint64_t addr)
+{
+    uint32_t block = heap_blocks_find(dropping->drops->blocks, addr);
+    return block ? block - 1 : NO_BLOCK;
+}
+
+static bool frees(const struct drop_run *run, const struct dropping *dropping,
+                  const struct task_cell *cell)
+{
+    uint32_t block = block_of(dropping, cell->addr);
+    for (size_t i = run->nr_frees; i-- > 0;)
+        if (block != NO_BLOCK && block_of(dropping, run->frees[i].addr) == block)
+            return true;
+    return false;
+}
+
+static bool can_run(const struct task_cell *cell)
+{
+    return !cell->is_copy && !(cell->state & TOKIO_RUNNING);
+}
+
+static void find_dealloc(struct dropping *dropping, struct drop_run *run,
+                         const struct task_cell *cell)
+{
+    static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
+    uint64_t words[NR_SLOTS];
+    uint64_t vtable = dropping->cells->kinds[cell->kind].vtable;
+    if (target_read(dropping->target, vtable, words, sizeof(words)) != sizeof(words))
+        return;
+    for (unsigned i = 0; i < NR_SLOTS && !dropping->deallocs[cell->kind]; i++) {
+        drop_run_reset(run);
+        enum emulator_end end = run_function(dropping, run, cell, words[order[i]]);
+        /* The usual one may fail for other reasons: a run that ended early says nothing. */
+        if (frees(run, dropping, cell) || (!i && end != EMULATOR_RETURNED))
+            dropping->deallocs[cell->kind] = words[order[i]];
+    }
+    drop_run_reset(run);
+}
+
+static const char *reason_of(struct drop_worker *worker, enum emulator_end end)
+{
+    char words[200];
+    if (end == EMULATOR_STOPPED && worker->run.stop_reason)
+        return worker->run.stop_reason;
+    emulator_end_text(worker->run.emulator, end, words, sizeof(words));
+    return arena_strndup(&worker->arena, words, strlen(words));
+}
+
+static const char *trace_problem(const struct drop_trace *trace)
+{
+    if (!trace->cell_was_freed)
+        return "its own memory was not freed";
+    if (trace->has_strange_free)
+        return "it frees what is no block of the heap";
+    return trace->nr_other_cells ? "its end frees finished tasks too, which are listed apart"
+                                 : NULL;
+}
+
+/* The futures of a task, whose reads are noted: the cell's, and those in boxes.  free() it. */
+static struct addr_range *task_ranges(const struct dropping *dropping, uint32_t task, size_t *nr)
+{
+    const struct addr_range *frames = &dropping->frames[dropping->first_frame[task]];
+    size_t nr_frames = dropping->first_frame[task + 1] - dropping->first_frame[task], kept = 0;
+    struct addr_range *ranges = memory_alloc((nr_frames + 1) * sizeof(*ranges));
+    struct addr_range cell = cell_future(dropping, &dropping->cells->rows[task]);
+    for (size_t i = 0; i < nr_frames; i++)
+        if (!is_in(&cell, frames[i].start))
+            ranges[kept++] = frames[i];
+    ranges[kept++] = cell;
+    *nr = unite(ranges, kept);
+    return ranges;
+}
+
+static void begin_rows(struct task_drop *drop, const struct drop_rows *rows)
+{
+    drop->first_block = (uint32_t)rows->nr_blocks;
+    drop->first_share = (uint32_t)rows->nr_shares;
+    drop->first_read = (uint32_t)rows->nr_reads;
+}
+
+static void end_rows(struct task_drop *drop, const struct drop_rows *rows)
+{
+    drop->nr_blocks = (uint32_t)rows->nr_blocks - drop->first_block;
+    drop->nr_shares = (uint32_t)rows->nr_shares - drop->first_share;
+    drop->nr_reads = (uint32_t)rows->nr_reads - drop->first_read;
+}
+
+/* Leaves out the innermost drop of the calls that were under way; false: there is none. */
+static bool leave_out(const struct dropping *dropping, struct drop_run *run, enum emulator_end *end)
+{
+    for (size_t at = run->emulator->nr_calls; at-- > 1;)
+        if (map_find(&dropping->glue, run->emulator->calls[at].function)) {
+            *end = emulator_abandon(run->emulator, at, dropping->max_instructions);
+            return true;
+        }
+    return false;
+}
+
+static void run_dealloc(const struct dropping *dropping, struct drop_worker *worker,
+                        const struct task_cell *cell, const char **reason)
+{
+    enum { MAX_LEFT_OUT = 64 };
+    struct drop_run *run = &worker->run;
+    enum emulator_end end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
+    if (end != EMULATOR_RETURNED)
+        *reason = reason_of(worker, end);
+    for (int i = 0; dropping->is_second && end != EMULATOR_RETURNED && i < MAX_LEFT_OUT; i++)
+        if (end == EMULATOR_BUDGET || !leave_out(dropping, run, &end))
+            break;
+}
+
+static void drop_task(struct dropping *dropping, struct drop_worker *worker, uint32_t task,
+                      struct drop_rows *rows)
+{
+    const struct task_cell *cell = &dropping->cells->rows[task];
+    struct task_drop *drop = &dropping->drops->rows[task];
+    struct drop_run *run = &worker->run;
+    struct addr_range *ranges = task_ranges(dropping, task, &run->nr_futures);
+    struct drop_trace trace = {.blocks = dropping->drops->blocks,
+                               .cell_block = block_of(dropping, cell->addr)};
+    run->futures = ranges;
+    run_dealloc(dropping, worker, cell, &drop->reason);
+    dropping->has_failed[task] = drop->reason && !dropping->is_second;
+    begin_rows(drop, rows);
+    if (!dropping->has_failed[task]) {
+        drop_trace_take(&trace, run, dropping->is_cell, rows);
+        drop->was_run = true;
+        if (!drop->reason)
+            drop->reason = trace_problem(&trace);
+        drop->is_exact = !drop->reason;
+    }
+    end_rows(drop, rows);
+    for (size_t i = drop->first_share; i < rows->nr_shares; i++)
+        rows->shares[i].task = task;
+    run->futures = NULL;
+    run->nr_futures = 0;
+    free(ranges);
+    drop_run_reset(run);
+}
+
+static const char *why_not(const struct dropping *dropping, const struct task_cell *cell)
+{
+    if (cell->state & TOKIO_RUNNING)
+        return "it is being polled: its variables change while they are looked at";
+    if (!dropping->functions.has_free)
+        return "no allocator was found in its program";
+    return dropping->deallocs[cell->kind] ? NULL : "the code that drops it was not found";
+}
+
+static void drop_span(void *context, unsigned worker, size_t span)
+{
+    struct dropping *dropping = context;
+    const struct task_cells *cells = dropping->cells;
+    size_t end = (span + 1) * SPAN_TASKS < cells->nr ? (span + 1) * SPAN_TASKS : cells->nr;
+    for (size_t i = span * SPAN_TASKS; i < end; i++) {
+        struct task_drop *drop = &dropping->drops->rows[i];
+        if (dropping->is_second && !dropping->has_failed[i])
+            continue;
+        drop->reason = why_not(dropping, &cells->rows[i]);
+        drop->cell_block = block_of(dropping, cells->rows[i].addr);
+        if (!drop->reason)
+            drop_task(dropping, worker_of(dropping, worker), (uint32_t)i, &dropping->rows[span]);
+    }
+}
+
+/* --- the rows of all ------------------------------------------------------------------------- */
+
+#define APPEND(drops, name, from, nr)                                                              \
+    do {                                                                                           \
+        (drops)->name = array_reserve((drops)->name, &(drops)->name##_capacity,                    \
+                                      (drops)->nr_##name + (nr), sizeof(*(drops)->name));          \
+        memcpy((drops)->name + (drops)->nr_##name, (from), (nr) * sizeof(*(drops)->name));         \
+        (drops)->nr_##name += (nr);                                                                \
+    } while (0)
+
+/* A block belongs to one task: to that in whose futures its pointer was seen, else to the first. */
+static void claim(struct task_drops *drops, uint32_t task)
+{
+    struct task_drop *drop = &drops->rows[task];
+    for (uint32_t i = 0; i < drop->nr_blocks; i++) {
+        const struct drop_block *row = &drops->drops[drop->first_block + i];
+        uint32_t *holder = &drops->holder[row->block];
+        if (!*holder || (row->place && *holder != task + 1))
+            *holder = task + 1;
+    }
+}
+
+/* Blocks that another task has are taken out: their bytes count once. */
+static void sum_up(struct task_drops *drops, uint32_t task)
+{
+    struct task_drop *drop = &drops->rows[task];
+    struct drop_block *rows = &drops->drops[drop->first_block];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < drop->nr_blocks; i++) {
+        if (drops->holder[rows[i].block] != task + 1)
+            continue;
+        drop->held_bytes += drops->blocks->rows[rows[i].block].size_bytes;
+        rows[kept++] = rows[i];
+    }
+    if (kept < drop->nr_blocks && drop->is_exact) {
+        drop->is_exact = false;
+        drop->reason = "another task's end frees the same blocks";
+    }
+    drop->nr_blocks = kept;
+}
+
+static void put_together(struct dropping *dropping, size_t nr_spans)
+{
+    struct task_drops *drops = dropping->drops;
+    for (size_t span = 0; span < nr_spans; span++) {
+        struct drop_rows *rows = &dropping->rows[span];
+        size_t end = (span + 1) * SPAN_TASKS;
+        for (size_t i = span * SPAN_TASKS; i < end && i < dropping->cells->nr; i++) {
+            drops->rows[i].first_block += (uint32_t)drops->nr_drops;
+            drops->rows[i].first_share += (uint32_t)drops->nr_shares;
+            drops->rows[i].first_read += (uint32_t)drops->nr_reads;
+        }
+        APPEND(drops, drops, rows->blocks, rows->nr_blocks);
+        APPEND(drops, shares, rows->shares, rows->nr_shares);
+        APPEND(drops, reads, rows->reads, rows->nr_reads);
+        drop_rows_deinit(rows);
+    }
+    for (uint32_t i = 0; i < dropping->cells->nr; i++)
+        claim(drops, i);
+    for (uint32_t i = 0; i < dropping->cells->nr; i++)
+        sum_up(drops, i);
+}
+
+/* --- what is shared -------------------------------------------------------------------------- */
+
+/*
+ * One task is run again with the block's count as if the task were its only owner: what that frees
+ * beside the task's own blocks is the shared block and all that it alone owns.
+ */
+static void drop_shared(void *context, unsigned number, size_t shared)
+{
+    struct dropping *dropping = context;
+    const struct task_drops *drops = dropping->drops;
+    struct shared_parts *parts = &dropping->parts[shared];
+    const struct drop_share *share = &drops->shares[parts->share];
+    const struct task_cell *cell = &dropping->cells->rows[share->task];
+    struct drop_run *run = &worker_of(dropping, number)->run;
+    uint64_t count = share->nr_refs;
+    emulator_write(run->emulator, share->count_addr, &count, sizeof(count));
+    run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
+    parts->blocks = memory_alloc((run->nr_frees + 1) * sizeof(*parts->blocks));
+    for (size_t i = 0; i < run->nr_frees; i++) {
+        uint32_t block = heap_blocks_find(drops->blocks, run->frees[i].addr);
+        if (block && !drops->holder[block - 1] && !dropping->is_cell[block - 1] &&
+            block - 1 != drops->rows[share->task].cell_block)
+            parts->blocks[parts->nr++] = block - 1;
+    }
+    drop_run_reset(run);
+}
+
+static bool is_runtimes(const struct dropping *dropping, uint32_t block)
+{
+    const struct heap_block *row = &dropping->drops->blocks->rows[block];
+    for (size_t i = 0; i < dropping->cells->nr_runtimes; i++)
+        if (dropping->cells->runtimes[i].addr - row->addr < row->size_bytes)
+            return true;
+    return false;
+}
+
+/* A row for each block that is shared; drop_share.shared. */
+static void list_shared(struct dropping *dropping)
+{
+    struct task_drops *drops = dropping->drops;
+    struct map known;
+    map_init(&known);
+    for (uint32_t i = 0; i < drops->nr_shares; i++) {
+        struct drop_share *share = &drops->shares[i];
+        bool is_new;
+        uint32_t *row = map_put(&known, share->block, &is_new);
+        if (is_new && !drops->holder[share->block] && !is_runtimes(dropping, share->block)) {
+            drops->shared = array_reserve(drops->shared, &drops->shared_capacity,
+                                          drops->nr_shared + 1, sizeof(*drops->shared));
+            drops->shared[drops->nr_shared++] =
+                (struct drop_shared){.block = share->block, .nr_owners = share->count};
+            *row = (uint32_t)drops->nr_shared;
+        }
+        share->shared = *row;
+    }
+    map_deinit(&known);
+}
+
+static void take_parts(struct task_drops *drops, uint32_t shared, struct shared_parts *parts)
+{
+    struct drop_shared *row = &drops->shared[shared];
+    row->first_part = (uint32_t)drops->nr_parts;
+    for (uint32_t i = 0; i < parts->nr; i++) {
+        if (drops->sharer[parts->blocks[i]])
+            continue;
+        drops->sharer[parts->blocks[i]] = shared + 1;
+        APPEND(drops, parts, &parts->blocks[i], 1);
+    }
+    row->nr_parts = (uint32_t)drops->nr_parts - row->first_part;
+    free(parts->blocks);
+}
+
+static void read_shared(struct dropping *dropping)
+{
+    struct task_drops *drops = dropping->drops;
+    list_shared(dropping);
+    dropping->parts = memory_alloc((drops->nr_shared + 1) * sizeof(*dropping->parts));
+    for (uint32_t i = (uint32_t)drops->nr_shares; i-- > 0;)
+        if (drops->shares[i].shared)
+            dropping->parts[drops->shares[i].shared - 1].share = i;
+    parallel_for(drops->nr_shared, drop_shared, dropping);
+    for (uint32_t i = 0; i < drops->nr_shared; i++)
+        take_parts(drops, i, &dropping->parts[i]);
+    free(dropping->parts);
+}
+
+static void run_again(struct dropping *dropping, size_t nr_spans)
+{
+    bool has_failed = false;
+    for (size_t i = 0; i < dropping->cells->nr; i++)
+        has_failed |= dropping->has_failed[i];
+    if (!has_failed)
+        return;
+    dropping->is_second = true;
+    drop_functions_list_glue(&dropping->glue, dropping->target);
+    parallel_for(nr_spans, drop_span, dropping);
+    map_deinit(&dropping->glue);
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+static void mark_cells(struct dropping *dropping)
+{
+    dropping->is_cell = memory_alloc(dropping->drops->blocks->nr + 1);
+    for (size_t i = 0; i < dropping->cells->nr; i++) {
+        uint32_t block = dropping->cells->rows[i].is_copy
+                             ? NO_BLOCK
+                             : block_of(dropping, dropping->cells->rows[i].addr);
+        if (block != NO_BLOCK)
+            dropping->is_cell[block] = true;
+    }
+}
+
+static void find_deallocs(struct dropping *dropping)
+{
+    const struct task_cells *cells = dropping->cells;
+    bool *was_tried = memory_alloc(cells->nr_kinds + 1);
+    dropping->deallocs = memory_alloc((cells->nr_kinds + 1) * sizeof(*dropping->deallocs));
+    for (size_t i = 0; i < cells->nr; i++) {
+        const struct task_cell *cell = &cells->rows[i];
+        if (was_tried[cell->kind] || !can_run(cell) || !dropping->functions.has_free)
+            continue;
+        was_tried[cell->kind] = true;
+        find_dealloc(dropping, &worker_of(dropping, 0)->run, cell);
+    }
+    free(was_tried);
+}
+
+static void end_workers(struct dropping *dropping, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        struct drop_worker *worker = &dropping->workers[i];
+        if (!worker->has_run)
+            continue;
+        dropping->drops->nr_instructions += worker->run.emulator->nr_instructions;
+        drop_run_deinit(&worker->run);
+        arena_take(&dropping->drops->arena, &worker->arena);
+    }
+    free(dropping->workers);
+}
+
+void task_drops_read(struct task_drops *drops, const struct task_futures *futures,
+                     const struct heap_blocks *blocks)
+{
+    const struct task_cells *cells = futures->cells;
+    size_t nr_spans = (cells->nr + SPAN_TASKS - 1) / SPAN_TASKS;
+    unsigned nr_workers = parallel_workers(SIZE_MAX);
+    *drops = (struct task_drops){.cells = cells, .futures = futures, .blocks = blocks};
+    arena_init(&drops->arena);
+    drops->rows = memory_alloc((cells->nr + 1) * sizeof(*drops->rows));
+    drops->holder = memory_alloc((blocks->nr + 1) * sizeof(*drops->holder));
+    drops->sharer = memory_alloc((blocks->nr + 1) * sizeof(*drops->sharer));
+    struct dropping dropping = {
+        .drops = drops,
+        .target = cells->target,
+        .cells = cells,
+        .workers = memory_alloc(nr_workers * sizeof(*dropping.workers)),
+        .rows = memory_alloc((nr_spans + 1) * sizeof(*dropping.rows)),
+        .has_failed = memory_alloc(cells->nr + 1),
+        .max_instructions = MIN_INSTRUCTIONS + blocks->nr * INSTRUCTIONS_A_BLOCK,
+    };
+    drop_functions_find(&dropping.functions, cells->target);
+    mark_cells(&dropping);
+    list_frames(&dropping, futures);
+    find_deallocs(&dropping);
+    parallel_for(nr_spans, drop_span, &dropping);
+    run_again(&dropping, nr_spans);
+    put_together(&dropping, nr_spans);
+    read_shared(&dropping);
+    end_workers(&dropping, nr_workers);
+    drop_functions_deinit(&dropping.functions);
+    free(dropping.rows);
+    free(dropping.has_failed);
+    free(dropping.is_cell);
+    free(dropping.deallocs);
+    free(dropping.first_frame);
+    free(dropping.frames);
+}
+
+void task_drops_deinit(struct task_drops *drops)
+{
+    free(drops->rows);
+    free(drops->drops);
+    free(drops->shares);
+    free(drops->shared);
+    free(drops->parts);
+    free(drops->reads);
+    free(drops->holder);
+    free(drops->sharer);
+    arena_deinit(&drops->arena);
+    *drops = (struct task_drops){0};
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Types whose own Drop does more than to free: allocates, locks, gives memory away, talks.
+
+use crate::values::text;
+use crate::{special_values, values, Places};
+use ledger::Cases;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{mpsc, Arc, LazyLock, Mutex, RwLock};
+use std::time::Instant;
+
+static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static NAMES: LazyLock<RwLock<HashMap<usize, String>>> = LazyLock::new(RwLock::default);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static COUNT: RefCell<usize> = const { RefCell::new(0) };
+    static LOG: RefCell<Vec<usize>> = RefCell::new(Vec::with_capacity(8));
+}
+
+struct Counts(Vec<u8>);
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(self.0.len(), SeqCst);
+    }
+}
+
+struct Allocates(Vec<u8>);
+
+impl Drop for Allocates {
+    fn drop(&mut self) {
+        let words: Vec<String> = self.0.iter().map(|byte| format!("{byte:>50}")).collect();
+        black_box(words.concat());
+    }
+}
+
+/// Gives its buffer to a pool: its end does not free it.
+#[allow(dead_code)]
+struct Returns(Vec<u8>, String);
+
+impl Drop for Returns {
+    fn drop(&mut self) {
+        POOL.lock().expect("nobody panics").push(std::mem::take(&mut self.0));
+    }
+}
+
+struct Unregisters(usize, String);
+
+impl Unregisters {
+    fn new(number: usize) -> Self {
+        NAMES.write().expect("nobody panics").insert(number, text(80));
+        Self(number, text(81))
+    }
+}
+
+impl Drop for Unregisters {
+    fn drop(&mut self) {
+        drop(NAMES.write().expect("nobody panics").remove(&self.0));
+        black_box(&self.1);
+    }
+}
+
+struct TouchesThread(String);
+
+impl Drop for TouchesThread {
+    fn drop(&mut self) {
+        COUNT.with_borrow_mut(|count| *count += self.0.len());
+    }
+}
+
+struct LogsInThread(String);
+
+impl Drop for LogsInThread {
+    fn drop(&mut self) {
+        LOG.with_borrow_mut(|log| {
+            if log.len() < 8 {
+                log.push(self.0.len());
+            }
+        });
+    }
+}
+
+struct TakesTime(Instant, Vec<u8>);
+
+impl Drop for TakesTime {
+    fn drop(&mut self) {
+        black_box(self.0.elapsed());
+        self.1.clear();
+    }
+}
+
+struct Tells(mpsc::Sender<usize>, String);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1.len());
+    }
+}
+
+struct Panicky(Option<String>);
+
+impl Drop for Panicky {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || self.0.is_some(), "it has its text");
+    }
+}
+
+/// A span, as tracing has them: a count behind an Arc and a name.
+struct Span(Arc<Mutex<HashMap<u64, String>>>, u64);
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        drop(self.0.lock().expect("nobody panics").remove(&self.1));
+    }
+}
+
+fn spans() -> Vec<Span> {
+    let names = Arc::new(Mutex::new(HashMap::new()));
+    let new = |number| {
+        names.lock().expect("nobody panics").insert(number, text(20));
+        Span(names.clone(), number)
+    };
+    (0..6).map(new).collect()
+}
+
+/// Locked by nobody, but not for the first time.
+fn warmed_up<T>(made: fn() -> T) -> T {
+    drop(made());
+    made()
+}
+
+pub fn start(cases: &mut Cases, places: &Places) {
+    values!(cases, places.many;
+        drop_counts: Counts(vec![1; 210]), drop_allocates: Allocates(vec![1; 22]),
+        drop_touches_thread: TouchesThread(text(240)), drop_takes_time: TakesTime(Instant::now(), vec![1; 260]),
+        drop_tells: { let (sender, receiver) = mpsc::channel(); (Tells(sender, text(270)), receiver) },
+        drop_tells_nobody: Tells(mpsc::channel().0, text(280)), drop_panicky: Panicky(Some(text(290))), drop_spans: spans(),
+        drop_in_map: (0..20).map(|number| (number, Counts(vec![1; number]))).collect::<HashMap<_, _>>(),
+    );
+    special_values!(cases, places.many;
+        drop_returns: Returns(vec![1; 2300], text(40)), drop_unregisters: Unregisters::new(1),
+        drop_logs_in_thread: warmed_up(|| LogsInThread(text(250))),
+    );
+}

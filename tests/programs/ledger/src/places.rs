@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runtimes to start tasks on: with several threads, with one, and a LocalSet for what is not Send.
+
+use std::future::Future;
+use std::sync::mpsc as thread_mpsc;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet};
+
+/// A runtime that something drives until the program ends.
+pub struct Place {
+    handle: Handle,
+    _driven: Option<Runtime>,
+}
+
+async fn for_ever() {
+    std::future::pending().await
+}
+
+impl Place {
+    pub fn multi_thread() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime starts");
+        Self { handle: runtime.handle().clone(), _driven: Some(runtime) }
+    }
+
+    pub fn current_thread() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(for_ever()));
+        Self { handle, _driven: None }
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        self.handle.spawn(future)
+    }
+}
+
+/// A runtime that nobody drives.
+pub fn never_driven() -> Runtime {
+    Builder::new_current_thread().build().expect("a runtime starts")
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread with a LocalSet.
+pub struct Local {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+async fn work_off(mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        job();
+    }
+}
+
+struct Carried<T>(T);
+// A JoinHandle of an output that is not Send; only its cell is looked at by another thread.
+unsafe impl<T> Send for Carried<T> {}
+
+impl Local {
+    pub fn start() -> Self {
+        let (jobs, to_do) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            let runtime =
+                Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+            LocalSet::new().block_on(&runtime, work_off(to_do));
+        });
+        Self { jobs }
+    }
+
+    /// Spawns what `make` makes on the LocalSet's thread.
+    pub fn spawn<F>(&self, make: impl FnOnce() -> F + Send + 'static) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (sender, receiver) = thread_mpsc::channel();
+        let job = move || {
+            let handle = Carried(tokio::task::spawn_local(make()));
+            assert!(sender.send(handle).is_ok(), "main listens");
+        };
+        assert!(self.jobs.send(Box::new(job)).is_ok(), "the thread works");
+        receiver.recv().expect("a handle").0
+    }
+}
