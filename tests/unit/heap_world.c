@@ -162,8 +162,9 @@ static void add_random_roles(struct world *world, uint64_t *random)
 {
     static const uint64_t states[] = {TOKIO_COMPLETE | 64, TOKIO_JOIN_INTEREST | 128};
     const size_t nr = world->blocks.nr;
+    const uint64_t rare = 6 + nr / 64; /* the reference takes its time for each task */
     for (uint32_t i = 0; i < nr; i++)
-        if (world->blocks.rows[i].size_bytes >= WORLD_CELL && random_below(random, 6) == 0) {
+        if (world->blocks.rows[i].size_bytes >= WORLD_CELL && random_below(random, rare) == 0) {
             uint32_t task = world_add_cell(world, i, states[random_below(random, 2)]);
             world->cells.rows[task].is_copy = random_below(random, 8) == 0;
         }

@@ -11,7 +11,7 @@
 #include "heap_world.h"
 #include "process/heap_classes.h"
 
-enum { NR_WORLDS = 6000, NR_BIG_WORLDS = 6, BIG_BLOCKS = 60000 };
+enum { NR_WORLDS = 4000, NR_BIG_WORLDS = 6, BIG_BLOCKS = 60000 };
 enum { MAX_KEPT = 16 };
 
 /* --- the reference --------------------------------------------------------------------------- */
