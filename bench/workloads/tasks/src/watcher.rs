@@ -28,7 +28,8 @@ impl Seen {
             self.windows_ns.get(self.windows_ns.len() * percent / 100).copied().unwrap_or(0)
         };
         format!(
-            "{{\"largest_gap_ns\":{},\"largest_stop_ns\":{},\"p99_gap_ns\":{},\"median_gap_ns\":{},\"windows\":{},\"readings\":{}}}",
+            "{{\"largest_gap_ns\":{},\"largest_stop_ns\":{},\
+             \"p99_gap_ns\":{},\"median_gap_ns\":{},\"windows\":{},\"readings\":{}}}",
             self.largest_gap_ns,
             self.largest_stop_ns,
             at(99),
@@ -121,7 +122,6 @@ fn watch(commands: &Receiver<Command>, to: &Sender<Seen>) {
         if now < window_end {
             continue;
         }
-        waits.take_ns(); // what short gaps had of it belongs to no long one
         seen.largest_gap_ns = seen.largest_gap_ns.max(largest);
         seen.windows_ns.push(largest);
         largest = 0;
@@ -135,6 +135,7 @@ fn watch(commands: &Receiver<Command>, to: &Sender<Seen>) {
             }
             last = now_ns(); // giving it away may have taken a while
         }
+        waits.take_ns(); // what short gaps had of it belongs to no long one
         window_end = last + WINDOW_NS;
     }
 }
