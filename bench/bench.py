@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 
+from heap_speed import measure_heap
 from measure import Broken, Table
 from snapshot_speed import measure_snapshot
 from types_speed import measure_types
@@ -17,8 +18,10 @@ from types_speed import measure_types
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("types", "snapshot", "heap"),
+                        help="measure this part alone")
     parser.add_argument("--quick", action="store_true",
-                        help="measure on the tests' small server, not on bench/workloads/big")
+                        help="measure on the tests' small server, not on bench/workloads/big; a smaller heap")
     parser.add_argument("--rounds", type=int, default=11,
                         help="rounds, after one that is not counted")
     parser.add_argument("--callgrind", action="store_true",
@@ -37,9 +40,13 @@ def main():
     os.sched_setaffinity(0, cpus)
     table = Table()
     try:
-        measure_types(table, quick=chosen.quick, nr_rounds=chosen.rounds, slow=chosen.slow,
-                      with_callgrind=chosen.callgrind)
-        measure_snapshot(table, quick=chosen.quick, nr_rounds=chosen.rounds)
+        if chosen.only in (None, "types"):
+            measure_types(table, quick=chosen.quick, nr_rounds=chosen.rounds, slow=chosen.slow,
+                          with_callgrind=chosen.callgrind)
+        if chosen.only in (None, "snapshot"):
+            measure_snapshot(table, quick=chosen.quick, nr_rounds=chosen.rounds)
+        if chosen.only in (None, "heap"):
+            measure_heap(table, quick=chosen.quick, nr_rounds=chosen.rounds)
     except (Broken, OSError) as problem:
         print(f"bench: broken: {problem}", file=sys.stderr)
         return 1

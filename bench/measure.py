@@ -5,9 +5,12 @@ import os
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 
 class Broken(Exception):
@@ -34,8 +37,8 @@ class Timed:
         return min(self.wall_s)
 
 
-def run(command, *, env=None, stdout=os.devnull, timeout_s=600, timed=None):
-    """Runs a command to its end and returns its standard error; Broken if it fails.
+def run(command, *, env=None, stdout=os.devnull, timeout_s=600, timed=None, name=None):
+    """Runs a command to its end and returns its standard error; Broken, by its name, if it fails.
 
     Wall clock is that of the whole process, from before its making to after its end.
     """
@@ -59,10 +62,18 @@ def run(command, *, env=None, stdout=os.devnull, timeout_s=600, timed=None):
     if process.returncode != 0:
         last = (text.strip().splitlines() or ["it said nothing"])[-1]
         took = f" after {wall_s:.0f} s" if wall_s >= timeout_s else ""
-        raise Broken(f"{command[0]} ended with {process.returncode}{took}: {last}")
+        raise Broken(f"{name or command[0]} ended with {process.returncode}{took}: {last}")
     if timed is not None:
         timed.add(wall_s, usage)
     return text
+
+
+def run_apart(command, timed, *, env=None, timeout_s=600):
+    """The same for a command whose peak RSS matters, without its output; see apart.py."""
+    apart = [sys.executable, "-I", "-S", Path(__file__).with_name("apart.py"), timeout_s]
+    said = run([*apart, *command], env=env, timeout_s=timeout_s + 60, name=command[0])
+    wall_s, user_s, system_s, peak_kib = map(float, said.splitlines()[-1].split())
+    timed.add(wall_s, SimpleNamespace(ru_utime=user_s, ru_stime=system_s, ru_maxrss=int(peak_kib)))
 
 
 def sections(path):

@@ -21,11 +21,12 @@ QUIET_S = 0.3
 NO_TASK = "no task has this in its names"  # a short answer, after the same work
 
 
-def build_tasks():
-    target = BUILD / "bench/tasks"
+def build_workload(name):
+    say(f"building bench/workloads/{name}")
+    target = BUILD / "bench" / name
     run(["cargo", "build", "--release", "--locked", "--quiet",
-         "--manifest-path", ROOT / "bench/workloads/tasks/Cargo.toml", "--target-dir", target], timeout_s=3600)
-    return target / "release/tasks"
+         "--manifest-path", ROOT / "bench/workloads" / name / "Cargo.toml", "--target-dir", target], timeout_s=3600)
+    return target / "release" / name
 
 
 class Held:
@@ -139,8 +140,7 @@ def add_stop_rows(table, stops, nr_tasks, bar_s, stretch_s):
 def measure_snapshot(table, *, quick, nr_rounds):
     if not ASYNCMEM.exists():
         raise Broken("build/asyncmem is missing: run make")
-    say("building bench/workloads/tasks")
-    tasks = build_tasks()
+    tasks = build_workload("tasks")
     large = tasks if quick else build_big()
     arguments, nr_lines = ([FEW], 1) if quick else (["wait"], 2)
     say(f"snapshot: {nr_rounds} rounds, interleaved")
