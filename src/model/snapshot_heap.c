@@ -270,7 +270,7 @@ void snapshot_add_heap(struct snapshot_building *build)
 {
     const struct heap_account *heap = &build->reader->heap;
     if (!heap->is_there) {
-        char text[400];
+        char text[1200];
         snprintf(text, sizeof(text), "no account of the heap was made: %s", heap->reason);
         struct snapshot_note note = {snapshot_intern(build, text)};
         if (*heap->reason)

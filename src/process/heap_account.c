@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "process/heap_account.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,37 +51,48 @@ static bool decide_stop(struct heap_account *account, const struct heap_options 
     return true;
 }
 
-bool heap_account_begin(struct heap_account *account, struct target *target,
-                        const struct heap_options *options)
+PRINTF_LIKE(2, 3)
+static const char *explain(struct heap_account *account, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(account->why_no_copy, sizeof(account->why_no_copy), format, arguments);
+    va_end(arguments);
+    return account->why_no_copy;
+}
+
+/* NULL: there is a copy; else why not, in words. */
+static const char *try_copy(struct heap_account *account, struct target *target,
+                            const struct heap_options *options)
 {
     struct error err = {0};
-    char why[160];
-    *account = (struct heap_account){.rss_bytes = rss_bytes(target)};
-    if (options->is_off)
-        snprintf(account->reason, sizeof(account->reason), "it was not asked for (--no-heap)");
-    if (options->is_off)
-        return false;
-    account->is_there = true;
-    if (target->is_core) {
-        account->how = "the core";
-        return true;
-    }
     uint64_t fork_ns = target_fork_estimate_ns(target);
-    if (fork_ns > options->stop_limit_ns) {
-        snprintf(why, sizeof(why), "a copy would stop it for about %llu ms",
-                 (unsigned long long)(fork_ns / 1000000));
-        return account->is_there = decide_stop(account, options, why);
-    }
+    if (fork_ns > options->stop_limit_ns)
+        return explain(account, "a copy would stop it for about %llu ms",
+                       (unsigned long long)(fork_ns / 1000000));
     if (options->announce && fork_ns > SHORT_STOP_NS)
         options->announce(fork_ns);
-    if (!target_fork(target, &err)) {
-        snprintf(why, sizeof(why), "no copy could be made (%.120s)", err.message);
-        return account->is_there = decide_stop(account, options, why);
-    }
+    if (!target_fork(target, &err))
+        return explain(account, "no copy could be made (%s)", err.message);
     account->is_copied = true;
     account->how = "a copy-on-write child";
     account->fork_ns = target->copy.fork_ns;
-    return true;
+    return NULL;
+}
+
+void heap_account_begin(struct heap_account *account, struct target *target,
+                        const struct heap_options *options)
+{
+    *account = (struct heap_account){.rss_bytes = rss_bytes(target), .is_off = options->is_off};
+    if (options->is_off)
+        return;
+    if (target->is_core) {
+        account->how = "the core";
+        account->is_there = true;
+        return;
+    }
+    const char *why = try_copy(account, target, options);
+    account->is_there = !why || decide_stop(account, options, why);
 }
 
 void heap_account_read(struct heap_account *account, struct target *target,

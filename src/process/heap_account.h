@@ -26,10 +26,10 @@ struct heap_account {
     struct heap_classes classes;
 };
 
-/* In the stopped target: decides how; false: the target need not stand still any longer for it. */
-bool heap_account_begin(struct heap_account *account, struct target *target,
+/* In the stopped target: decides whether and how. */
+void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options);
-/* Makes it; `target` is stopped, copied or a core. */
+/* Makes it, where it is to be; `target` is stopped, copied or a core.  Ends the copy. */
 void heap_account_read(struct heap_account *account, struct target *target,
                        const struct task_futures *futures);
 void heap_account_deinit(struct heap_account *account);

@@ -28,15 +28,43 @@ static void hurry(struct sched_param *usual, int *policy)
                               &(struct sched_param){.sched_priority = 1});
 }
 
-static void read_stopped(struct task_reader *reader)
+static void note_moment(struct task_reader *reader)
 {
     const bool is_core = reader->target->is_core;
-    uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WALK_LIMIT_MS * UINT64_C(1000000);
     reader->taken_at_ns = is_core ? reader->target->taken_at_ns : (int64_t)clock_ns(CLOCK_REALTIME);
     reader->nr_threads = reader->target->nr_threads;
+}
+
+/* `waits`: the target stands still meanwhile. */
+static void read_tasks(struct task_reader *reader, bool waits)
+{
+    uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WALK_LIMIT_MS * UINT64_C(1000000);
     task_cells_read(&reader->cells, &reader->reading);
-    task_futures_read(&reader->futures, &reader->reading, is_core ? 0 : deadline);
+    task_futures_read(&reader->futures, &reader->reading, waits ? deadline : 0);
     stacks_copy(&reader->stacks, reader->target, &reader->reading);
+}
+
+/* With a copy of its memory the target goes on at once; else when all is read that must be. */
+static void read_stopped(struct task_reader *reader, const struct heap_options *options)
+{
+    struct target *target = reader->target;
+    struct heap_account *heap = &reader->heap;
+    struct sched_param usual = {0};
+    int policy = SCHED_OTHER;
+    hurry(&usual, &policy);
+    note_moment(reader);
+    heap_account_begin(heap, target, options);
+    if (heap->is_copied)
+        reader->stop_ns = target_resume(target);
+    read_tasks(reader, !heap->is_copied && !target->is_core);
+    if (!heap->is_there)
+        reader->stop_ns = target_resume(target);
+    pthread_setschedparam(pthread_self(), policy, &usual);
+    task_futures_finish(&reader->futures);
+    task_cells_mark_copies(&reader->cells);
+    heap_account_read(heap, target, &reader->futures);
+    if (heap->is_there && !heap->is_copied)
+        reader->stop_ns = target_resume(target);
 }
 
 bool task_reader_read(struct task_reader *reader, struct target *target,
@@ -57,21 +85,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
     task_futures_make_room(&reader->futures);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
-    struct sched_param usual = {0};
-    int policy = SCHED_OTHER;
-    hurry(&usual, &policy);
-    read_stopped(reader);
-    bool has_account = heap_account_begin(&reader->heap, target, &request->heap);
-    bool is_stopped = has_account && !reader->heap.is_copied;
-    if (!is_stopped)
-        reader->stop_ns = target_resume(target);
-    pthread_setschedparam(pthread_self(), policy, &usual);
-    task_futures_finish(&reader->futures);
-    task_cells_mark_copies(&reader->cells);
-    if (has_account)
-        heap_account_read(&reader->heap, target, &reader->futures);
-    if (is_stopped)
-        reader->stop_ns = target_resume(target);
+    read_stopped(reader, &request->heap);
     stacks_unwind(&reader->stacks, target);
     return true;
 }
