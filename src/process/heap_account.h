@@ -16,9 +16,11 @@ struct heap_options {
 
 struct heap_account {
     bool is_there;
-    bool is_copied;   /* a child has the memory: the target may go on */
-    const char *how;  /* in words */
-    char reason[256]; /* why it is not there, or what it lacks; "" */
+    bool is_copied;    /* a child has the memory: the target may go on */
+    const char *how;   /* in words */
+    bool is_off;       /* it was not asked for */
+    char reason[1024]; /* why it is not there though it was asked for; "" */
+    char why_no_copy[512];
     uint64_t fork_ns;
     uint64_t rss_bytes; /* ~0: unknown */
     struct heap_blocks blocks;
