@@ -3,9 +3,10 @@
  * Every live block of the target's heap, and what the allocator keeps without a block in it.  The
  * stage before: target, stopped, copied or a core.  The stages after: task_drops, heap_classes.
  *
- * glibc's malloc: the chunks of all arenas and the mapped ones, without those in tcaches, fastbins
- * and bins.  Sources: glibc malloc/malloc.c (struct malloc_chunk, malloc_state, tcache), malloc/arena.c
- * (heap_info).  A block's size is what malloc_usable_size says of it.
+ * glibc's malloc (2.26 to 2.41): the chunks of all arenas and the mapped ones, without those in
+ * tcaches, fastbins and bins.  Sources: glibc malloc/malloc.c (struct malloc_chunk, malloc_state,
+ * malloc_par, tcache), malloc/arena.c (heap_info).  A block's size is what malloc_usable_size says of it.
+ * A block whose malloc or free a thread was just in may be on either side.
  */
 #pragma once
 
@@ -32,10 +33,12 @@ struct heap_blocks {
     uint64_t retained_bytes; /* mapped for the heap, but in no block: free chunks, headers, tops */
     uint64_t cached_bytes;   /* of retained_bytes: free blocks in tcaches and fastbins */
     bool is_whole;           /* every heap was walked to its end */
-    const char *problem;     /* what could not be read, and why; NULL: nothing */
-    uint32_t *buckets;       /* heap_blocks_find's index; internal */
-    size_t nr_buckets;
+    const char *problem;     /* the first thing that could not be read, and why; NULL: nothing */
+    char problem_text[200];  /* where `problem` points to */
+    /* heap_blocks_find's index (heap_index.c): */
     uint64_t lowest, highest; /* address of the first block, end of the last */
+    struct heap_unit *units;  /* of the addresses from `lowest` on */
+    uint32_t *buckets;
 };
 
 /* heap_blocks_deinit in any case. */
