@@ -14,8 +14,10 @@ from subjects import PROGRAMS, Subject, comparable, dump_core, snapshot
 LEAST_EXACT = 0.9  # of all held bytes
 
 
-def lines(problems):
-    return f"{len(problems)} differ\n" + "\n".join(problems)
+class Judging(unittest.TestCase):
+    def expect_none(self, problems):
+        if problems:
+            self.fail(f"{len(problems)} differ\n" + "\n".join(problems))
 
 
 def without_moving(document):
@@ -26,7 +28,7 @@ def without_moving(document):
             "shared": sorted(((row["type"], row["bytes"], row["owners"]) for row in document["shared"]), key=repr)}
 
 
-class Holds(unittest.TestCase):
+class Holds(Judging):
     @classmethod
     def setUpClass(cls):
         cls.maxDiff = 4000
@@ -45,7 +47,7 @@ class Holds(unittest.TestCase):
         self.assertEqual(self.exit_code, 0)
 
     def test_every_task(self):
-        self.assertFalse(self.judged.problems, lines(self.judged.problems))
+        self.expect_none(self.judged.problems)
 
     def test_most_is_exact(self):
         self.assertGreaterEqual(self.judged.exact_bytes, LEAST_EXACT * self.judged.all_bytes)
@@ -53,7 +55,7 @@ class Holds(unittest.TestCase):
 
     def test_variables(self):
         problems = judge_variables(self.document, self.cases, "holds")
-        self.assertFalse(problems, lines(problems))
+        self.expect_none(problems)
 
     def test_slots_add_up(self):
         """A block is in one slot at most: all slots of a task together are not more than it holds."""
@@ -113,11 +115,11 @@ class Holds(unittest.TestCase):
             self.skipTest("needs gcore (Debian: gdb)")
         document = snapshot("--core", self.core)
         judged = judge(document, self.cases, self.freed)
-        self.assertFalse(judged.problems, lines(judged.problems))
+        self.expect_none(judged.problems)
         self.assertEqual(without_moving(document), without_moving(self.document))
 
 
-class Stripped(unittest.TestCase):
+class Stripped(Judging):
     """Without names and layouts: what a task holds is known all the same."""
 
     def test_every_task(self):
@@ -132,11 +134,11 @@ class Stripped(unittest.TestCase):
         for case in cases:
             case["status"] = "queued" if case["status"] == "never_polled" else case["status"]
         judged = judge(document, cases, freed)
-        self.assertFalse(judged.problems, lines(judged.problems))
+        self.expect_none(judged.problems)
         self.assertGreaterEqual(judged.exact_bytes, LEAST_EXACT * judged.all_bytes)
 
 
-class Many(unittest.TestCase):
+class Many(Judging):
     def test_the_same_many_times(self):
         """Every case some times over in one process: no block is two tasks'."""
         with Subject("holds", 5) as subject:
@@ -144,7 +146,7 @@ class Many(unittest.TestCase):
             document = snapshot(subject.pid)
             freed = ends(subject, cases)
         judged = judge(document, cases, freed)
-        self.assertFalse(judged.problems, lines(judged.problems))
+        self.expect_none(judged.problems)
 
 
 if __name__ == "__main__":

@@ -24,25 +24,6 @@ static NEW: [AtomicUsize; MAX_NEW] = [const { AtomicUsize::new(0) }; MAX_NEW];
 const MAX_WATCHED: usize = 16;
 static WATCHED: [AtomicUsize; MAX_WATCHED] = [const { AtomicUsize::new(0) }; MAX_WATCHED];
 
-/// Layout (size << 8 | alignment) of blocks that no window counts, and of the last block of large alignment.
-static IGNORED: AtomicUsize = AtomicUsize::new(0);
-static LAST_ALIGNED: AtomicUsize = AtomicUsize::new(0);
-const LARGE_ALIGNMENT: usize = 64;
-
-fn packed(layout: Layout) -> usize {
-    layout.size() << 8 | layout.align()
-}
-
-/// No window counts blocks as `make` allocates, of large alignment. What tokio knows of a socket is such a
-/// block: it belongs to the driver, which frees it at some time after the socket's end.
-pub fn ignore_as_in(make: impl FnOnce()) {
-    LAST_ALIGNED.store(0, SeqCst);
-    make();
-    let layout = LAST_ALIGNED.load(SeqCst);
-    assert!(layout != 0, "a block of large alignment");
-    IGNORED.store(layout, SeqCst);
-}
-
 /// Usable bytes, blocks and asked-for bytes that are live now.
 pub fn live() -> (usize, usize, usize) {
     (LIVE_BYTES.load(SeqCst), LIVE_BLOCKS.load(SeqCst), REQUESTED_BYTES.load(SeqCst))
@@ -112,14 +93,12 @@ fn note_new(at: usize) {
 }
 
 #[cold]
-fn note_freed(at: usize, bytes: usize, layout: Layout) {
+fn note_freed(at: usize, bytes: usize) {
     locked(|| match NEW.iter().find(|one| one.load(SeqCst) == at) {
         Some(new) => new.store(0, SeqCst),
         None => {
+            count(bytes);
             let watched = WATCHED.iter().find(|one| one.load(SeqCst) == at);
-            if watched.is_some() || packed(layout) != IGNORED.load(SeqCst) {
-                count(bytes);
-            }
             watched.into_iter().for_each(|one| one.store(0, SeqCst));
         }
     });
@@ -134,9 +113,6 @@ fn allocated(at: *mut u8, layout: Layout) -> *mut u8 {
         LIVE_BYTES.fetch_add(usable(at), SeqCst);
         LIVE_BLOCKS.fetch_add(1, SeqCst);
         REQUESTED_BYTES.fetch_add(layout.size(), SeqCst);
-        if layout.align() >= LARGE_ALIGNMENT {
-            LAST_ALIGNED.store(packed(layout), SeqCst);
-        }
         if IS_OPEN.load(SeqCst) {
             note_new(at as usize);
         }
@@ -159,7 +135,7 @@ unsafe impl GlobalAlloc for Counting {
         LIVE_BLOCKS.fetch_sub(1, SeqCst);
         REQUESTED_BYTES.fetch_sub(layout.size(), SeqCst);
         if IS_OPEN.load(SeqCst) {
-            note_freed(at as usize, bytes, layout);
+            note_freed(at as usize, bytes);
         }
         System.dealloc(at, layout);
     }
