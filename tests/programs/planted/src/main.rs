@@ -116,7 +116,12 @@ impl Kept {
                 return self.plant_task(|kept| kept.spawn(shares(shared)));
             }
             "cells" => return self.plant_task(|kept| (0..10).for_each(|_| kept.spawn(large_cell()))),
-            "runtime" => self.runtimes.push(never_driven()),
+            "runtime" => {
+                let runtime = never_driven();
+                self.tasks.push(runtime.spawn(large_cell()));
+                self.runtimes.push(runtime);
+                return self.cells_from(self.tasks.len() - 1);
+            }
             _ => panic!("{class} is no class"),
         }
         0
@@ -126,8 +131,12 @@ impl Kept {
     fn plant_task(&mut self, plant: impl FnOnce(&mut Self)) -> usize {
         let before = self.tasks.len();
         plant(self);
+        self.cells_from(before)
+    }
+
+    fn cells_from(&self, first: usize) -> usize {
         let cell_of = |task: &JoinHandle<()>| unsafe { std::ptr::from_ref(task).cast::<*mut _>().read() };
-        let cells = self.tasks[before..].iter().map(|task| unsafe { libc::malloc_usable_size(cell_of(task)) });
+        let cells = self.tasks[first..].iter().map(|task| unsafe { libc::malloc_usable_size(cell_of(task)) });
         cells.sum()
     }
 }
