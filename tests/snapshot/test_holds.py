@@ -20,12 +20,27 @@ class Judging(unittest.TestCase):
             self.fail(f"{len(problems)} differ\n" + "\n".join(problems))
 
 
+    def expect_equal(self, core, live):
+        """A core and the process agree, but for how the account was made and what the kernel counts."""
+        core, live = without_moving(core), without_moving(live)
+        others = [f"{task}\n  live: {other}" for task, other in zip(core["tasks"], live["tasks"]) if task != other]
+        self.expect_none(others)
+        self.assertEqual(core, live)
+
+
 def without_moving(document):
-    """What a core and the process must agree on: not how the account was made, or what the kernel counts."""
     heap = {key: value for key, value in document["heap"].items()
             if key.endswith("_bytes") and key not in ("rss_bytes", "retained_bytes")}
-    return {**comparable({**document, "heap": None, "shared": None}), "heap": heap,
+    tasks = sorted((changed(task) for task in document["tasks"]), key=lambda task: task["cell_address"] or 0)
+    return {**comparable({**document, "heap": None, "shared": None}), "heap": heap, "tasks": tasks,
             "shared": sorted(((row["type"], row["bytes"], row["owners"]) for row in document["shared"]), key=repr)}
+
+
+def changed(task):
+    """Without the numbers of rows, which differ from one snapshot to the next, and without what stands on
+    stacks: a thread may have been looked at inside its system call or on the way to it."""
+    kept_by = [{**keeper, "task": keeper["task"] is not None} for keeper in task["kept_by"] or [] if not keeper["place"]]
+    return {**{key: value for key, value in task.items() if key not in ("id", "image", "runtime")}, "kept_by": kept_by}
 
 
 class Holds(Judging):
@@ -116,7 +131,7 @@ class Holds(Judging):
         document = snapshot("--core", self.core)
         judged = judge(document, self.cases, self.freed)
         self.expect_none(judged.problems)
-        self.assertEqual(without_moving(document), without_moving(self.document))
+        self.expect_equal(document, self.document)
 
 
 class Stripped(Judging):
