@@ -28,7 +28,7 @@ Judged = collections.namedtuple("Judged", "problems exact_bytes all_bytes exact_
 
 
 def by_runtime_id(document):
-    return {task["runtime_task_id"]: task for task in document["tasks"] if task["kind"] == "async"}
+    return {task["runtime_task_id"]: task for task in document["tasks"]}
 
 
 def is_exact(task):
@@ -127,11 +127,6 @@ def frame_of(task, say, crate):
     return named[0] if len(named) == 1 else None
 
 
-def is_hidden(slot):
-    """Bytes of a frame that debug info does not describe."""
-    return slot["name"] is None or bool(slot.get("hidden"))
-
-
 def judge_gone(slots):
     for slot in slots:
         if slot["status"] != "gone" or slot["heap_bytes"]:
@@ -139,10 +134,17 @@ def judge_gone(slots):
     return None  # nothing of it in debug info: as gone as can be
 
 
+def together(slots):
+    """Variables that own something together: it counts for one of them."""
+    return {"status": "live", "heap_bytes": sum(slot["heap_bytes"] or 0 for slot in slots),
+            "heap_is": "exact" if all(slot["heap_is"] == "exact" for slot in slots) else "at_least",
+            "requested_bytes": None}
+
+
 def judge_live(say, slots, task):
-    if len(slots) != 1:
+    if len(slots) != say["slot"].count("+") + 1:
         return f"stands {len(slots)} times in its frame"
-    slot = slots[0]
+    slot = slots[0] if len(slots) == 1 else together(slots)
     # A bound is for the task as a whole: where it ended early nothing is known of what comes after.
     if not is_exact(task):
         return compare("heap_bytes", say["bytes"], slot["heap_bytes"] or 0, False) if slot["heap_bytes"] else None
@@ -159,8 +161,8 @@ def judge_live(say, slots, task):
 
 def judge_hidden(say, frame, task):
     """Variables of one name: what DWARF has a place for and what it hides, together."""
-    total = sum(slot["heap_bytes"] or 0 for slot in frame["slots"])
-    hidden = sum(slot["heap_bytes"] or 0 for slot in frame["slots"] if is_hidden(slot))
+    hidden = frame["hidden"]["heap_bytes"] if frame["hidden"] else 0
+    total = sum(slot["heap_bytes"] or 0 for slot in frame["slots"]) + hidden
     if is_exact(task) and total != say["bytes"]:
         return f"frame has {total}, not {say['bytes']}"
     return None if hidden or not is_exact(task) else "nothing is shown as hidden"
@@ -172,7 +174,7 @@ def judge_say(say, task, crate):
         return "is in no frame of that name"
     if say["status"] == "hidden":
         return judge_hidden(say, frame, task)
-    slots = [slot for slot in frame["slots"] if slot["name"] == say["slot"]]
+    slots = [slot for slot in frame["slots"] if slot["name"] in say["slot"].split("+")]
     return judge_gone(slots) if say["status"] == "gone" else judge_live(say, slots, task)
 
 

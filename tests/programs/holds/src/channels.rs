@@ -151,7 +151,7 @@ async fn ticks() {
 async fn times_out() {
     hold!(beside = text(67));
     let waiting = timeout(LONG, async {
-        hold!("{async_block", inside = vec![1u8; 168]);
+        hold!("{async block", inside = vec![1u8; 168]);
         rest().await;
         drop(inside);
     });

@@ -57,8 +57,9 @@ fn ring() -> Rc<Ring> {
 }
 
 async fn arc_twice() {
-    hold!(first = Arc::new(vec![1u8; 700]));
+    let (first, bytes, requested) = weigh(|| Arc::new(vec![1u8; 700]));
     let second = first.clone();
+    say("first+second", "live", bytes, requested);
     rest().await;
     drop((first, second));
 }

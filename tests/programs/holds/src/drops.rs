@@ -13,6 +13,7 @@ use std::time::Instant;
 
 static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static NAMES: LazyLock<RwLock<HashMap<usize, String>>> = LazyLock::new(RwLock::default);
+static NEXT: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -50,7 +51,8 @@ impl Drop for Returns {
 struct Unregisters(usize, String);
 
 impl Unregisters {
-    fn new(number: usize) -> Self {
+    fn new() -> Self {
+        let number = NEXT.fetch_add(1, SeqCst);
         NAMES.write().expect("nobody panics").insert(number, text(80));
         Self(number, text(81))
     }
@@ -133,6 +135,8 @@ fn warmed_up<T>(made: fn() -> T) -> T {
 }
 
 pub fn start(cases: &mut Cases, places: &Places) {
+    // What is given away is not to move what is there: that would be freed too.
+    POOL.lock().expect("nobody panics").reserve(64);
     values!(cases, places.many;
         drop_counts: Counts(vec![1; 210]), drop_allocates: Allocates(vec![1; 22]),
         drop_touches_thread: TouchesThread(text(240)), drop_takes_time: TakesTime(Instant::now(), vec![1; 260]),
@@ -141,7 +145,7 @@ pub fn start(cases: &mut Cases, places: &Places) {
         drop_in_map: (0..20).map(|number| (number, Counts(vec![1; number]))).collect::<HashMap<_, _>>(),
     );
     special_values!(cases, places.many;
-        drop_returns: Returns(vec![1; 2300], text(40)), drop_unregisters: Unregisters::new(1),
+        drop_returns: Returns(vec![1; 2300], text(40)), drop_unregisters: Unregisters::new(),
         drop_logs_in_thread: warmed_up(|| LogsInThread(text(250))),
     );
 }

@@ -45,6 +45,7 @@ pub async fn keeps_something<T>(make: fn() -> T) {
 pub struct Places {
     many: Place,
     one: Place,
+    quiet: Place,
     local: Local,
 }
 
@@ -91,8 +92,12 @@ macro_rules! local_values {
 
 fn main() {
     let rounds = std::env::args().nth(1).map_or(1, |text| text.parse().expect("a number"));
-    let places =
-        Places { many: Place::multi_thread(), one: Place::current_thread(), local: Local::start() };
+    let places = Places {
+        many: Place::multi_thread(),
+        one: Place::current_thread(),
+        quiet: Place::current_thread(),
+        local: Local::start(),
+    };
     let mut cases = Cases::default();
     for _ in 0..rounds {
         values::start(&mut cases, &places);
@@ -108,5 +113,5 @@ fn main() {
         pending_io::start(&mut cases, &places);
         endings::start(&mut cases, &places);
     }
-    ledger::run(cases, &[&places.many, &places.one]);
+    ledger::run(cases, &[&places.many, &places.one, &places.quiet]);
 }

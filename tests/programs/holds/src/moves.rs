@@ -253,7 +253,7 @@ async fn round_a_loop() {
 
 async fn captured_by_a_block(outer: Vec<u8>) {
     let block = async move {
-        say_live("{async_block.outer", &outer, outer.capacity());
+        say_live("{async block.outer", &outer, outer.capacity());
         rest().await;
         drop(outer);
     };
@@ -263,7 +263,7 @@ async fn captured_by_a_block(outer: Vec<u8>) {
 async fn captured_and_dropped(outer: Vec<u8>) {
     let block = async move {
         drop(black_box(outer));
-        gone("{async_block.outer");
+        gone("{async block.outer");
         rest().await;
     };
     block.await;

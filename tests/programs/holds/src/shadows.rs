@@ -3,7 +3,7 @@
 
 use crate::values::text;
 use crate::{cases, Places};
-use ledger::{rest, say, weigh, Cases};
+use ledger::{hold, rest, say, weigh, Cases};
 use std::collections::HashMap;
 
 /// Says what variables of one name hold together; the frame's hidden bytes have what the slot has not.
@@ -35,8 +35,7 @@ async fn three_of_three_types() {
 async fn one_of_two_is_gone() {
     let x = text(150);
     drop(x);
-    let (x, second, _) = weigh(|| text(450));
-    say_together(second);
+    hold!(x = text(450));
     rest().await;
     drop(x);
 }

@@ -98,9 +98,8 @@ fn note_freed(at: usize, bytes: usize) {
         Some(new) => new.store(0, SeqCst),
         None => {
             count(bytes);
-            for one in &WATCHED {
-                let _ = one.compare_exchange(at, 0, SeqCst, SeqCst);
-            }
+            let watched = WATCHED.iter().find(|one| one.load(SeqCst) == at);
+            watched.into_iter().for_each(|one| one.store(0, SeqCst));
         }
     });
 }

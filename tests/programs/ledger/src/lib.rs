@@ -19,8 +19,9 @@ use serde_json::{json, Value};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
@@ -38,7 +39,8 @@ pub fn arrived() {
 }
 
 /// A variable of the future that is being polled: its heap, usable and requested bytes. `place` is
-/// "slot", or "frame.slot" for one of a future below that of the task.
+/// "slot", "first+second" for two that have it together, or "frame.slot" for one of a future below that
+/// of the task.
 pub fn say(place: &str, status: &str, bytes: usize, requested: usize) {
     let (frame, slot) = place.split_once('.').unwrap_or(("", place));
     SAYS.lock()
@@ -115,6 +117,42 @@ struct Task {
     handle: Option<JoinHandle<()>>, // none: another task of the case ends it
 }
 
+fn shown(freed: &counting::Freed) -> Value {
+    json!({"bytes": freed.bytes, "blocks": freed.blocks, "sizes": freed.sizes})
+}
+
+/// Ready after all tasks that are in the queue now.
+async fn after_the_others() {
+    let mut was_polled = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut was_polled, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Ends a task of a place of one thread by another there.
+fn end_inside(place: &Handle, task: &mut Task) -> counting::Freed {
+    let (handle, cell) = (task.handle.take().expect("it was not ended"), task.cell);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    place.spawn(async move {
+        counting::open([cell].into_iter());
+        handle.abort();
+        while !handle.is_finished() {
+            after_the_others().await;
+        }
+        drop(handle);
+        assert!(counting::are_watched_freed(), "nobody else has the cell");
+        let freed = counting::close();
+        tokio::task::yield_now().await; // the driver's turn
+        sender.send(freed).expect("main listens");
+    });
+    receiver.recv().expect("what was freed")
+}
+
 /// One case: a task, or several that belong together.
 pub struct Case {
     name: String,
@@ -124,6 +162,7 @@ pub struct Case {
     is_together: bool,
     status: &'static str,
     driver: Option<Runtime>,
+    inside: Option<Handle>,
 }
 
 impl Case {
@@ -169,6 +208,12 @@ impl Case {
         self.shared = None;
     }
 
+    /// Its task ends by one that runs on the same thread, a place of one thread: the driver does nothing
+    /// between, and has done all that it had to do before the next case.
+    pub fn ends_inside(&mut self, place: &Place) {
+        self.inside = Some(place.handle().clone());
+    }
+
     /// The runtime of its tasks, which nobody drives.
     pub fn driven_by(&mut self, runtime: Runtime) {
         self.driver = Some(runtime);
@@ -199,6 +244,9 @@ impl Case {
 
     /// Ends the task of this number, or all from it on that end with it; what that freed.
     fn end_from(&mut self, number: usize) -> Value {
+        if let Some(place) = &self.inside {
+            return shown(&end_inside(place, &mut self.tasks[number]));
+        }
         let last = if self.is_together { self.tasks.len() - 1 } else { number };
         counting::open(self.tasks[number..=last].iter().map(|task| task.cell));
         self.end_one(number);
@@ -206,8 +254,7 @@ impl Case {
             self.drive();
             counting::are_watched_freed()
         });
-        let freed = counting::close();
-        json!({"bytes": freed.bytes, "blocks": freed.blocks, "sizes": freed.sizes})
+        shown(&counting::close())
     }
 
     fn end(&mut self) -> Value {
@@ -234,6 +281,7 @@ impl Cases {
             is_together: false,
             status: "suspended",
             driver: None,
+            inside: None,
         };
         start(&mut case);
         case.says = std::mem::take(&mut *SAYS.lock().expect("nobody panics"));

@@ -3,9 +3,13 @@
 
 use std::future::Future;
 use std::sync::mpsc as thread_mpsc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
+
+/// Threads for blocking work stay: their end would free memory at any time.
+const LONG: Duration = Duration::from_secs(1_000_000);
 
 /// A runtime that something drives until the program ends.
 pub struct Place {
@@ -19,13 +23,17 @@ async fn for_ever() {
 
 impl Place {
     pub fn multi_thread() -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).thread_keep_alive(LONG).enable_all().build();
         let runtime = runtime.expect("a runtime starts");
         Self { handle: runtime.handle().clone(), _driven: Some(runtime) }
     }
 
     pub fn current_thread() -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        // Nothing is asked of the system while a task is ready: see Case::ends_inside.
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().event_interval(u32::MAX).thread_keep_alive(LONG).build();
+        let runtime = runtime.expect("a runtime starts");
         let handle = runtime.handle().clone();
         std::thread::spawn(move || runtime.block_on(for_ever()));
         Self { handle, _driven: None }
