@@ -371,7 +371,7 @@ static struct op *bit_field(struct machine *machine, struct op *op)
     register_set(machine, op->r[0], op->size, result);
     flags_trick(machine, op, result, op->aux && length >= bits);
     if (!op->aux)
-        machine->flags.unknown |= FLAG_S;
+        machine->flags.unknown = ALL_FLAGS & ~FLAG_Z;
     return op + 1;
 }
 

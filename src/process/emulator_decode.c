@@ -74,6 +74,14 @@ static bool register_place(ZydisRegister reg, uint8_t *place)
     }
 }
 
+static bool take_register(ZydisRegister reg, unsigned at, struct op *op)
+{
+    ZydisRegisterClass class = ZydisRegisterGetClass(reg);
+    if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM || class == ZYDIS_REGCLASS_ZMM)
+        op->vectors |= (uint8_t)(1u << at);
+    return register_place(reg, &op->r[at]);
+}
+
 static bool address_slot(ZydisRegister reg, uint8_t *slot)
 {
     *slot = SLOT_ZERO;
@@ -110,7 +118,7 @@ static bool take_operand(struct decoding *decoding, unsigned at, struct op *op)
     case ZYDIS_OPERAND_TYPE_REGISTER:
         decoding->kinds[at] = 'R';
         return decoding->nr_registers < MAX_OP_REGISTERS &&
-               register_place(operand->reg.value, &op->r[decoding->nr_registers++]);
+               take_register(operand->reg.value, decoding->nr_registers++, op);
     case ZYDIS_OPERAND_TYPE_MEMORY:
         decoding->kinds[at] = 'M';
         return take_memory(operand, length, op);
@@ -230,6 +238,10 @@ static bool prefixes_fit(const ZydisDecodedInstruction *instruction)
                        instruction->meta.category == ZYDIS_CATEGORY_RET ||
                        instruction->mnemonic == ZYDIS_MNEMONIC_LEAVE;
     if (is_of_stack && instruction->operand_width != 64)
+        return false;
+    /* Undefined, and of no use. */
+    if (instruction->operand_width == 16 && (instruction->mnemonic == ZYDIS_MNEMONIC_BSWAP ||
+                                             instruction->mnemonic == ZYDIS_MNEMONIC_MOVSXD))
         return false;
     /* `lea` with 32-bit addresses and the like is not made by compilers for x86-64. */
     if (instruction->address_width != 64)

@@ -137,11 +137,11 @@ static struct op *compare_to_flags(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* cmpps and its like: the immediate names the relations that give ones. */
-static bool is_wanted(uint64_t immediate, unsigned relation)
+/* cmpps and its like: the immediate names the relations that give ones; SSE has the first 8 of them. */
+static bool is_wanted(const struct op *op, unsigned relation)
 {
     static const uint8_t wanted[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
-    return wanted[immediate & 15] & relation;
+    return wanted[op->immediate & (op->is_vex ? 15 : 7)] & relation;
 }
 
 static struct op *compare(struct machine *machine, struct op *op)
@@ -156,7 +156,7 @@ static struct op *compare(struct machine *machine, struct op *op)
         union lane *lane = &value.lanes[i * size / 16];
         unsigned at = i % (16 / size);
         unsigned relation = relation_at(op, lane, &from->lanes[i * size / 16], at);
-        memset(lane->u8 + at * size, is_wanted(op->immediate, relation) ? 0xff : 0, size);
+        memset(lane->u8 + at * size, is_wanted(op, relation) ? 0xff : 0, size);
     }
     vector_set(machine, op, &value, op->size);
     return op + 1;

@@ -92,6 +92,7 @@ struct op {
     uint8_t base, index, scale, segment; /* slots (slot_get), and a shift */
     /* In the order of the operands: byte offset in the general registers, or a vector's number. */
     uint8_t r[MAX_OP_REGISTERS];
+    uint8_t vectors;     /* bit i: r[i] is a vector */
     uint8_t size, shift; /* bytes of the first operand; 64 - bits */
     uint8_t second_size; /* of the second, if that is no immediate */
     uint8_t last_size;   /* of the last that is no immediate */

@@ -133,13 +133,16 @@ static struct op *compare(struct machine *machine, struct op *op)
     return advance(machine, op, op->size);
 }
 
-static uint8_t repeat_of(const ZydisDecodedInstruction *instruction)
+/* Only cmps and scas look at ZF: for the others either prefix is a plain repeat. */
+static uint8_t repeat_of(const ZydisDecodedInstruction *instruction, uint8_t kind)
 {
-    if (instruction->attributes & ZYDIS_ATTRIB_HAS_REPNE)
-        return REPEAT_UNEQUAL;
-    if (instruction->attributes & ZYDIS_ATTRIB_HAS_REPE)
-        return REPEAT_EQUAL;
-    return instruction->attributes & ZYDIS_ATTRIB_HAS_REP ? REPEAT_ALWAYS : REPEAT_NOT;
+    const ZydisInstructionAttributes any =
+        ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+    if (!(instruction->attributes & any))
+        return REPEAT_NOT;
+    if (kind != STRING_CMPS && kind != STRING_SCAS)
+        return REPEAT_ALWAYS;
+    return instruction->attributes & ZYDIS_ATTRIB_HAS_REPNE ? REPEAT_UNEQUAL : REPEAT_EQUAL;
 }
 
 bool string_decode(const ZydisDecodedInstruction *instruction, struct op *op)
@@ -157,7 +160,7 @@ bool string_decode(const ZydisDecodedInstruction *instruction, struct op *op)
         op->run = runs[rules[i].kind];
         op->aux = rules[i].kind;
         op->size = rules[i].size;
-        op->condition = repeat_of(instruction);
+        op->condition = repeat_of(instruction, op->aux);
         return true;
     }
     return false;

@@ -55,10 +55,9 @@ static op_fn *const move_forms[NR_FORMS] = {
 
 /* --- movd, movq ------------------------------------------------------------------------------------ */
 
-/* aux: bytes that are moved.  A first operand of 16 bytes is a vector register; the rest is zeroed. */
+/* aux: bytes that are moved; the rest of a vector register is zeroed. */
 static struct op *move_low(struct machine *machine, struct op *op)
 {
-    bool is_to_vector = op->form != FORM_MR && op->size == 16;
     unsigned shift = shift_of(op->aux);
     uint64_t value;
     if (op->form == FORM_RM) {
@@ -67,13 +66,13 @@ static struct op *move_low(struct machine *machine, struct op *op)
     } else if (op->form == FORM_MR) {
         value = vector_at(machine, op->r[0])->lanes[0].u64[0];
         return store(machine, op_address(machine, op), op->aux, value) ? op + 1 : NULL;
-    } else if (op->second_size == 16) {
+    } else if (op->vectors & 2) {
         value = vector_at(machine, op->r[1])->lanes[0].u64[0] << shift >> shift;
     } else {
         value = register_get(machine, op->r[1], shift);
     }
     const union lane lane = {.u64 = {value, 0}};
-    if (is_to_vector)
+    if (op->vectors & 1)
         vector_set(machine, op, &lane, 16);
     else
         register_set(machine, op->r[0], op->size, value);
@@ -224,7 +223,7 @@ static struct op *broadcast(struct machine *machine, struct op *op)
     if (op->form == FORM_RM) {
         if (!vector_load(machine, op_address(machine, op), element, op->aux))
             return NULL;
-    } else if (op->second_size == 16) {
+    } else if (op->vectors & 2) {
         memcpy(element, vector_at(machine, op->r[1]), op->aux);
     } else {
         put_bytes(element, register_raw(machine, op->r[1]), op->aux);
