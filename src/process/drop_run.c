@@ -53,7 +53,7 @@ void drop_run_note_words(struct drop_run *run, uint64_t addr, const uint8_t *byt
 static void on_change(void *context, uint64_t addr, unsigned size, uint64_t before, uint64_t after)
 {
     struct drop_run *run = context;
-    if (size != 8 || before < 2 || after != before - 1 || addr < run->blocks->lowest ||
+    if (size != 8 || !before || after != before - 1 || addr < run->blocks->lowest ||
         addr >= run->blocks->highest)
         return;
     run->changes = array_reserve(run->changes, &run->changes_capacity, run->nr_changes + 1,

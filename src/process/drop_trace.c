@@ -12,6 +12,7 @@ struct freed {
     uint32_t order;  /* of the first read of its pointer + 1; 0: none was seen */
     uint32_t parent; /* position + 1 among the freed: the block that has the pointer */
     uint32_t nr_steps;
+    bool is_kept;     /* not freed: what it owned was, but a Weak keeps the block */
     uint32_t nr_refs; /* of a shared one: that were given up */
     uint64_t count;   /* before that */
     uint64_t count_addr;
@@ -70,6 +71,29 @@ static void list_freed(struct drop_trace *trace, const struct drop_run *run, con
     list->nr = kept;
 }
 
+/* Blocks whose last owner went, and that are still there. */
+static void add_kept(struct drop_run *run, const uint8_t *is_cell, struct freed_list *list)
+{
+    const size_t nr_freed = list->nr;
+    size_t capacity = list->nr + 1;
+    for (size_t i = 0; i < run->nr_changes; i++) {
+        const struct drop_change *change = &run->changes[i];
+        uint32_t block = change->before == 1 ? heap_blocks_find(run->blocks, change->addr) : 0;
+        if (!block || is_cell[block - 1] ||
+            freed_at(&(struct freed_list){list->rows, nr_freed}, change->addr))
+            continue;
+        const struct heap_block *row = &run->blocks->rows[block - 1];
+        if (change->addr != row->addr)
+            continue;
+        list->rows = array_reserve(list->rows, &capacity, list->nr + 1, sizeof(*list->rows));
+        list->rows[list->nr++] = (struct freed){.addr = row->addr,
+                                                .end = row->addr + row->size_bytes,
+                                                .block = block - 1,
+                                                .is_kept = true};
+    }
+    qsort(list->rows, list->nr, sizeof(*list->rows), freed_by_addr);
+}
+
 /* --- where their pointers lay ---------------------------------------------------------------- */
 
 /* The first read of a pointer into a block is the one by which the code came to it. */
@@ -124,12 +148,13 @@ static void add_blocks(const struct freed_list *list, struct drop_rows *rows)
     rows->blocks = array_reserve(rows->blocks, &rows->blocks_capacity, rows->nr_blocks + list->nr,
                                  sizeof(*rows->blocks));
     for (size_t i = 0; i < list->nr; i++)
-        rows->blocks[rows->nr_blocks++] =
-            (struct drop_block){.block = list->rows[i].block,
-                                .nr_steps = list->rows[i].nr_steps,
-                                .from = list->rows[i].from,
-                                .place = list->rows[i].place,
-                                .requested_bytes = list->rows[i].requested_bytes};
+        if (!list->rows[i].is_kept)
+            rows->blocks[rows->nr_blocks++] =
+                (struct drop_block){.block = list->rows[i].block,
+                                    .nr_steps = list->rows[i].nr_steps,
+                                    .from = list->rows[i].from,
+                                    .place = list->rows[i].place,
+                                    .requested_bytes = list->rows[i].requested_bytes};
 }
 
 /* --- counts ---------------------------------------------------------------------------------- */
@@ -163,7 +188,7 @@ static void list_shared(struct drop_run *run, const struct freed_list *freed,
     list->rows = memory_alloc((run->nr_changes + 1) * sizeof(*list->rows));
     for (size_t i = 0; i < run->nr_changes; i++) {
         const struct drop_change *change = &run->changes[i];
-        uint32_t block = heap_blocks_find(run->blocks, change->addr);
+        uint32_t block = change->before > 1 ? heap_blocks_find(run->blocks, change->addr) : 0;
         if (!block || is_cell[block - 1] || freed_at(freed, change->addr))
             continue;
         const struct heap_block *row = &run->blocks->rows[block - 1];
@@ -232,6 +257,7 @@ void drop_trace_take(struct drop_trace *trace, struct drop_run *run, const uint8
 {
     struct freed_list list = {0};
     list_freed(trace, run, is_cell, &list);
+    add_kept(run, is_cell, &list);
     find_pointers(run, &list, &list);
     find_places(run, &list);
     add_blocks(&list, rows);
