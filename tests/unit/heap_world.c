@@ -75,6 +75,8 @@ void world_init(struct world *world, size_t max_blocks, uint64_t heap_bytes)
     world->cells.runtimes = calloc(MAX_RUNTIMES, sizeof(*world->cells.runtimes));
     world->drops = (struct task_drops){.cells = &world->cells, .blocks = &world->blocks};
     world->drops.shares = calloc(max_blocks + 1, sizeof(*world->drops.shares));
+    world->drops.shared = calloc(max_blocks + 1, sizeof(*world->drops.shared));
+    world->drops.parts = calloc(max_blocks + 1, sizeof(*world->drops.parts));
     world->drops.holder = calloc(max_blocks + 1, sizeof(*world->drops.holder));
 }
 
@@ -86,6 +88,8 @@ void world_free(struct world *world)
     free(world->cells.rows);
     free(world->cells.runtimes);
     free(world->drops.shares);
+    free(world->drops.shared);
+    free(world->drops.parts);
     free(world->drops.holder);
 }
 
@@ -115,6 +119,19 @@ void world_add_share(struct world *world, uint32_t block, uint32_t task)
 {
     world->drops.shares[world->drops.nr_shares++] =
         (struct drop_share){.block = block, .task = task};
+}
+
+void world_add_part(struct world *world, uint32_t block)
+{
+    struct task_drops *drops = &world->drops;
+    struct drop_share *share = &drops->shares[drops->nr_shares - 1];
+    if (!share->shared) {
+        drops->shared[drops->nr_shared] =
+            (struct drop_shared){.block = share->block, .first_part = (uint32_t)drops->nr_parts};
+        share->shared = (uint32_t)++drops->nr_shared;
+    }
+    drops->shared[share->shared - 1].nr_parts++;
+    drops->parts[drops->nr_parts++] = block;
 }
 
 void world_add_runtime(struct world *world, uint64_t addr)
@@ -172,8 +189,11 @@ static void add_random_roles(struct world *world, uint64_t *random)
         uint32_t task = (uint32_t)random_below(random, world->cells.nr);
         if (random_below(random, 8) == 0)
             world->drops.holder[i] = world->cells.rows[task].is_copy ? 0 : task + 1;
-        else if (random_below(random, 6) == 0)
+        else if (random_below(random, 6) == 0) {
             world_add_share(world, (uint32_t)random_below(random, nr), task);
+            if (random_below(random, 3) == 0)
+                world_add_part(world, (uint32_t)random_below(random, nr));
+        }
     }
     for (size_t i = random_below(random, 3); i; i--)
         world_add_runtime(world, world->blocks.rows[random_below(random, nr)].addr);

@@ -35,6 +35,8 @@ uint32_t world_add_block(struct world *world, uint64_t size_bytes);
 /* Makes a block a cell; the task's position. */
 uint32_t world_add_cell(struct world *world, uint32_t block, uint64_t state);
 void world_add_share(struct world *world, uint32_t block, uint32_t task);
+/* The end of the counted block of the last share alone frees this one too. */
+void world_add_part(struct world *world, uint32_t block);
 void world_add_runtime(struct world *world, uint64_t addr);
 
 /* Position + 1; 0: none. */

@@ -29,8 +29,7 @@ struct reference {
     size_t nr_edges, capacity;
     uint8_t *classes;
     uint32_t *tasks;   /* of cells and held blocks: position + 1 */
-    uint8_t *counted;  /* by block: tasks that give up a count: 0, 1, 2 for more */
-    uint32_t *counter; /* the one that does, + 1 */
+    uint32_t *counter; /* by block: the task that gives up a count of it, + 1; ~0: several */
     bool *reached;     /* scratch */
 };
 
@@ -106,6 +105,17 @@ static void put(struct reference *reference, uint8_t from, uint8_t to)
             reference->classes[i] = to;
 }
 
+/* A task gives up a count of this block. */
+static void ref_count(struct reference *reference, uint32_t block, uint32_t task)
+{
+    uint8_t *class = &reference->classes[block];
+    uint32_t *counter = &reference->counter[block];
+    if (*class != HEAP_CLASS_UNKNOWN && *class != HEAP_CLASS_SHARED)
+        return;
+    *class = HEAP_CLASS_SHARED;
+    *counter = !*counter || *counter == task + 1 ? task + 1 : UINT32_MAX;
+}
+
 static void ref_known(struct reference *reference)
 {
     const struct world *world = reference->world;
@@ -128,16 +138,11 @@ static void ref_known(struct reference *reference)
     }
     for (size_t i = 0; i < world->drops.nr_shares; i++) {
         const struct drop_share *share = &world->drops.shares[i];
-        uint8_t *class = &reference->classes[share->block];
-        if (*class != HEAP_CLASS_UNKNOWN && *class != HEAP_CLASS_SHARED)
-            continue;
-        *class = HEAP_CLASS_SHARED;
-        uint32_t *counter = &reference->counter[share->block];
-        reference->counted[share->block] = !*counter || *counter == share->task + 1 ? 1 : 2;
-        if (reference->counted[share->block] == 1)
-            *counter = share->task + 1;
-        else
-            *counter = UINT32_MAX;
+        const struct drop_shared *shared =
+            share->shared ? &world->drops.shared[share->shared - 1] : NULL;
+        ref_count(reference, share->block, share->task);
+        for (uint32_t part = 0; shared && part < shared->nr_parts; part++)
+            ref_count(reference, world->drops.parts[shared->first_part + part], share->task);
     }
 }
 
@@ -216,7 +221,6 @@ static void reference_make(struct reference *reference, struct world *world)
     *reference = (struct reference){.world = world,
                                     .classes = calloc(nr, 1),
                                     .tasks = calloc(nr, sizeof(uint32_t)),
-                                    .counted = calloc(nr, 1),
                                     .counter = calloc(nr, sizeof(uint32_t)),
                                     .reached = calloc(nr, sizeof(bool))};
     find_edges(reference);
@@ -232,7 +236,6 @@ static void reference_free(struct reference *reference)
     free(reference->edges);
     free(reference->classes);
     free(reference->tasks);
-    free(reference->counted);
     free(reference->counter);
     free(reference->reached);
 }
