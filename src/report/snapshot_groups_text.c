@@ -11,8 +11,7 @@
 
 enum {
     SHOWN_GROUPS = 20,
-    SHOWN_HELD_GROUPS = 12, /* with their variables: two lines each */
-    WIDE_COLUMNS = 120,     /* a screen of fewer has no room for every number */
+    WIDE_COLUMNS = 120, /* a screen of fewer has no room for every number */
 };
 
 /* "demo/src/conn.rs:88 select!"; on a narrow screen "conn.rs:88". */
@@ -189,9 +188,7 @@ void snapshot_put_groups(const struct snapshot_report *report, const struct disp
                          struct snapshot_left_out *left_out)
 {
     size_t nr_groups = list_of(report)->nr;
-    size_t limit = report->options->top      ? report->options->top
-                   : report->groups.has_held ? SHOWN_HELD_GROUPS
-                                             : SHOWN_GROUPS;
+    size_t limit = report->options->top ? report->options->top : SHOWN_GROUPS;
     limit = limit < nr_groups ? limit : nr_groups;
     struct snapshot_row *rows = memory_alloc((limit + 1) * sizeof(*rows));
     fill_head(report, shows_each(report, display), &rows[0]);

@@ -125,4 +125,7 @@ def comparable(document):
                              "runtime": of_runtime.get(task["runtime"])} for task in document["tasks"]), key=repr)
     for table in ("by_type", "by_await"):
         kept[table] = sorted(document[table], key=repr)
+    if document.get("heap"):
+        kept["heap"] = {key: value for key, value in document["heap"].items()
+                        if key not in ("rss_bytes", "fork_ns", "how")}
     return kept
