@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "process/live.h"
@@ -146,14 +147,8 @@ static int start_holder(struct pause *pause)
     return reason;
 }
 
-bool target_stop(struct target *target, unsigned limit_ms, struct error *err)
+static bool stop_once(struct target *target, unsigned limit_ms, bool *is_starved, struct error *err)
 {
-    if (target->is_core || target->pause)
-        return true;
-    if (target->pid == getpid())
-        return error_set(err, ERROR_TARGET,
-                         "process %d: is asyncmem itself, which cannot stop itself; give another",
-                         (int)target->pid);
     struct pause *pause = pause_new(target, limit_ms);
     int reason = pause->tasks ? start_holder(pause) : 0;
     if (!pause->tasks || reason) {
@@ -173,7 +168,28 @@ bool target_stop(struct target *target, unsigned limit_ms, struct error *err)
     }
     if (err)
         *err = pause->err;
+    *is_starved = pause->is_starved;
     pause_end(pause);
+    return false;
+}
+
+bool target_stop(struct target *target, unsigned limit_ms, struct error *err)
+{
+    enum { MAX_TRIES = 10, REST_NS = 20 * 1000000 };
+    if (target->is_core || target->pause)
+        return true;
+    if (target->pid == getpid())
+        return error_set(err, ERROR_TARGET,
+                         "process %d: is asyncmem itself, which cannot stop itself; give another",
+                         (int)target->pid);
+    for (int i = 0; i < MAX_TRIES; i++) {
+        bool is_starved = false;
+        if (stop_once(target, limit_ms, &is_starved, err))
+            return true;
+        if (!is_starved)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = REST_NS}, NULL); /* the target's turn */
+    }
     return false;
 }
 

@@ -35,6 +35,7 @@ struct pause {
     void *keep_context;
     unsigned limit_ms;
     bool ok;
+    bool is_starved;   /* a thread did not stop for want of a processor: next time it may */
     bool interrupting; /* from now on who is seized is interrupted, too */
     DIR *tasks;        /* /proc/PID/task */
     struct hold *holds;

@@ -196,6 +196,7 @@ static bool error_limit(struct pause *pause)
                          "%u ms); it goes on; try again",
                          (int)pid, pause->nr_stopped, pause->limit_ms);
     char place[64] = "", more[64] = "", state = proc_thread_state(pid, tid);
+    pause->is_starved = state == 'R';
     struct text wchan;
     text_init(&wchan);
     if (proc_read(&wchan, "/proc/%d/task/%d/wchan", (int)pid, (int)tid) && wchan.length > 1)

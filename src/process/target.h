@@ -141,8 +141,8 @@ const struct target_image *target_image_at(const struct target *target, uint64_t
 
 /*
  * Stops all threads and reads their registers.  If they are not all stopped within `limit_ms`,
- * all go on and the error says which did not and where it waits (ERROR_TARGET).  A core is always
- * stopped.
+ * all go on and the error says which did not and where it waits (ERROR_TARGET); where a thread only
+ * had no processor to stop on it is tried again a few times.  A core is always stopped.
  */
 MUST_CHECK bool target_stop(struct target *target, unsigned limit_ms, struct error *err);
 /*
