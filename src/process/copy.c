@@ -114,7 +114,7 @@ bool target_fork(struct target *target, struct error *err)
         return true;
     if (!target->pause)
         return error_set(err, ERROR_TARGET, "process %d: does not stand still", (int)target->pid);
-    if (!live_read_mappings(target, err))
+    if (!target_may_fork(target, err) || !live_read_mappings(target, err))
         return false;
     struct copy_state *state = memory_alloc(sizeof(*state));
     *state = (struct copy_state){.pause = target->pause,

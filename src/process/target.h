@@ -153,7 +153,7 @@ uint64_t target_resume(struct target *target);
 
 /*
  * Before target_stop: ERROR_TARGET where target_fork must not be used (files open with O_DIRECT, on
- * a kernel before 6.5).  Takes some microseconds for each open file there.
+ * a kernel before 6.5).  There it takes some microseconds for each open file; target_fork asks again.
  */
 MUST_CHECK bool target_may_fork(const struct target *target, struct error *err);
 /*
