@@ -288,6 +288,13 @@ static struct op *nothing(struct machine *machine, struct op *op)
     return op + 1;
 }
 
+/* Never in a transaction. */
+static struct op *xtest(struct machine *machine, struct op *op)
+{
+    machine->flags = (struct flags){.zero = 0, .parity = 1};
+    return op + 1;
+}
+
 #define CONDITIONS(X)                                                                              \
     X(O) X(NO) X(B) X(NB) X(Z) X(NZ) X(BE) X(NBE) X(S) X(NS) X(P) X(NP) X(L) X(NL) X(LE) X(NLE)
 #define JUMP_ROW(condition)                                                                        \
@@ -310,6 +317,7 @@ const struct op_rule control_rules[] = {
      .forms = FORM(NONE),
      .run = change_carry,
      .aux = CARRY_COMPLEMENT},
+    {.mnemonic = ZYDIS_MNEMONIC_XTEST, .forms = FORM(NONE), .run = xtest},
     {.mnemonic = ZYDIS_MNEMONIC_CLD, .forms = FORM(NONE), .run = nothing},
     {0},
 };

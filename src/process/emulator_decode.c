@@ -13,19 +13,22 @@
 struct decoder {
     ZydisDecoder zydis;
     const struct op_rule *rules[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+    const struct op_rule *rules_to_mask[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 };
+
+enum { MAX_OPERANDS = 4 };
 
 /* An instruction on its way to become an op. */
 struct decoding {
     ZydisDecodedInstruction instruction;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     unsigned nr_registers, nr_immediates;
-    char kinds[6]; /* of the operands: 'R', 'M', 'I' */
+    char kinds[MAX_OPERANDS + 1]; /* 'R', 'M', 'I' */
 };
 
 const struct op_rule *const op_rule_tables[] = {
     integer_rules, bit_rules,     multiply_rules, control_rules, vector_rules,
-    lane_rules,    shuffle_rules, float_rules,    NULL,
+    lane_rules,    shuffle_rules, float_rules,    mask_rules,    NULL,
 };
 
 struct decoder *decoder_new(void)
@@ -34,7 +37,8 @@ struct decoder *decoder_new(void)
     ZydisDecoderInit(&decoder->zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     for (const struct op_rule *const *table = op_rule_tables; *table; table++)
         for (const struct op_rule *rule = *table; rule->mnemonic; rule++)
-            decoder->rules[rule->mnemonic] = rule;
+            *(rule->flags & RULE_TO_MASK ? &decoder->rules_to_mask[rule->mnemonic]
+                                         : &decoder->rules[rule->mnemonic]) = rule;
     return decoder;
 }
 
@@ -79,6 +83,8 @@ static bool take_register(ZydisRegister reg, unsigned at, struct op *op)
     ZydisRegisterClass class = ZydisRegisterGetClass(reg);
     if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM || class == ZYDIS_REGCLASS_ZMM)
         op->vectors |= (uint8_t)(1u << at);
+    if (class == ZYDIS_REGCLASS_MASK)
+        op->masks |= (uint8_t)(1u << at);
     return register_place(reg, &op->r[at]);
 }
 
@@ -150,14 +156,14 @@ static bool find_form(const char *kinds, uint8_t *form)
 static bool take_operands(struct decoding *decoding, struct op *op)
 {
     unsigned nr = decoding->instruction.operand_count_visible;
-    if (nr > 4)
-        return false;
     /* A mask register stands among the operands of EVEX instructions; it is taken apart. */
     unsigned kept = 0;
     for (unsigned i = 0; i < nr; i++)
         if (decoding->operands[i].encoding != ZYDIS_OPERAND_ENCODING_MASK)
             decoding->operands[kept++] = decoding->operands[i];
     nr = kept;
+    if (nr > MAX_OPERANDS)
+        return false;
     for (unsigned i = 0; i < nr; i++)
         if (!take_operand(decoding, i, op))
             return false;
@@ -190,7 +196,8 @@ static bool encoding_fits(const struct decoding *decoding, const struct op_rule 
     op->is_zeroing = instruction->avx.mask.mode == ZYDIS_MASK_MODE_ZEROING;
     bool is_broadcast = instruction->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID &&
                         !instruction->avx.broadcast.is_static;
-    return !is_broadcast && (!mask || rule->flags & RULE_MASK) && !instruction->avx.has_sae &&
+    uint8_t needed = op->memory_size ? RULE_MASK_MEMORY : RULE_MASK;
+    return !is_broadcast && (!mask || rule->flags & needed) && !instruction->avx.has_sae &&
            instruction->avx.rounding.mode == ZYDIS_ROUNDING_MODE_INVALID;
 }
 
@@ -264,13 +271,16 @@ bool decoder_read(const struct decoder *decoder, const uint8_t *bytes, size_t si
         return false;
     if (instruction->meta.category == ZYDIS_CATEGORY_STRINGOP)
         return string_decode(instruction, op);
-    const struct op_rule *rule = decoder->rules[instruction->mnemonic];
     op_fn *unknown = op->run;
-    if (!rule || !take_operands(&decoding, op) || !apply_rule(&decoding, rule, op)) {
-        op->run = unknown;
-        return false;
+    if (take_operands(&decoding, op)) {
+        bool is_to_mask = op->masks & 1 && op->vectors;
+        const struct op_rule *rule = is_to_mask ? decoder->rules_to_mask[instruction->mnemonic]
+                                                : decoder->rules[instruction->mnemonic];
+        if (rule && apply_rule(&decoding, rule, op))
+            return true;
     }
-    return true;
+    op->run = unknown;
+    return false;
 }
 
 const char *decoder_name(const struct decoder *decoder, const uint8_t *bytes, size_t size)

@@ -20,13 +20,13 @@ static int32_t clamp(int32_t value, int32_t least, int32_t most)
     X(PANDN, u64, ~x &y)                                                                           \
     X(POR, u64, x | y)                                                                             \
     X(PXOR, u64, x ^ y)                                                                            \
-    X(ANDPS, u64, x &y)                                                                            \
+    X(ANDPS, u32, x &y)                                                                            \
     X(ANDPD, u64, x &y)                                                                            \
-    X(ANDNPS, u64, ~x &y)                                                                          \
+    X(ANDNPS, u32, ~x &y)                                                                          \
     X(ANDNPD, u64, ~x &y)                                                                          \
-    X(ORPS, u64, x | y)                                                                            \
+    X(ORPS, u32, x | y)                                                                            \
     X(ORPD, u64, x | y)                                                                            \
-    X(XORPS, u64, x ^ y)                                                                           \
+    X(XORPS, u32, x ^ y)                                                                           \
     X(XORPD, u64, x ^ y)                                                                           \
     X(PADDB, u8, x + y)                                                                            \
     X(PADDW, u16, x + y)                                                                           \
@@ -87,13 +87,13 @@ static int32_t clamp(int32_t value, int32_t least, int32_t most)
 
 /* EVEX names of the logic. */
 #define ELEMENTS_EVEX(X)                                                                           \
-    X(VPANDD, u64, x &y)                                                                           \
+    X(VPANDD, u32, x &y)                                                                           \
     X(VPANDQ, u64, x &y)                                                                           \
-    X(VPANDND, u64, ~x &y)                                                                         \
+    X(VPANDND, u32, ~x &y)                                                                         \
     X(VPANDNQ, u64, ~x &y)                                                                         \
-    X(VPORD, u64, x | y)                                                                           \
+    X(VPORD, u32, x | y)                                                                           \
     X(VPORQ, u64, x | y)                                                                           \
-    X(VPXORD, u64, x ^ y)                                                                          \
+    X(VPXORD, u32, x ^ y)                                                                          \
     X(VPXORQ, u64, x ^ y)
 
 #define ELEMENT_FUNCTION(name, elements, result)                                                   \
@@ -177,23 +177,25 @@ static struct op *shift_lanes(struct machine *machine, struct op *op)
 
 /* --- table ----------------------------------------------------------------------------------------- */
 
-#define ROW(name, allowed, function, code, more)                                                   \
+/* aux: bytes of an element, for masks. */
+#define ROW(name, elements, allowed, function, code, more)                                         \
     {.mnemonic = ZYDIS_MNEMONIC_##name,                                                            \
      .forms = allowed,                                                                             \
      .run = function,                                                                              \
      .lane = code,                                                                                 \
+     .aux = sizeof(((union lane *)0)->elements[0]),                                                \
      .flags = RULE_VECTOR | (more)},
 #define ELEMENT_ROWS(name, elements, result)                                                       \
-    ROW(name, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_MERGE)                        \
-    ROW(V##name, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_EVEX)
+    ROW(name, elements, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_MERGE)              \
+    ROW(V##name, elements, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_EVEX | RULE_MASK)
 #define ELEMENT_ROW(name, elements, result)                                                        \
-    ROW(name, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_EVEX)
+    ROW(name, elements, FORM(RRR) | FORM(RRM), lanes_binary, lane_##name, RULE_EVEX | RULE_MASK)
 #define SINGLE_ROWS(name, elements, result)                                                        \
-    ROW(name, FORM(RR) | FORM(RM), lanes_unary, lane_##name, 0)                                    \
-    ROW(V##name, FORM(RR) | FORM(RM), lanes_unary, lane_##name, RULE_EVEX)
+    ROW(name, elements, FORM(RR) | FORM(RM), lanes_unary, lane_##name, 0)                          \
+    ROW(V##name, elements, FORM(RR) | FORM(RM), lanes_unary, lane_##name, RULE_EVEX | RULE_MASK)
 #define SHIFT_ROWS(name, elements, shifted, beyond)                                                \
-    ROW(name, FORM(RRR) | FORM(RRM) | FORM(RRI), shift_lanes, lane_##name, RULE_MERGE)             \
-    ROW(V##name, FORM(RRR) | FORM(RRM) | FORM(RRI), shift_lanes, lane_##name, RULE_EVEX)
+    ROW(name, elements, FORM(RRR) | FORM(RRM) | FORM(RRI), shift_lanes, lane_##name, RULE_MERGE)   \
+    ROW(V##name, elements, FORM(RRR) | FORM(RRM) | FORM(RRI), shift_lanes, lane_##name, RULE_EVEX)
 
 const struct op_rule lane_rules[] = {
     ELEMENTS(ELEMENT_ROWS) ELEMENTS_AVX(ELEMENT_ROW) ELEMENTS_EVEX(ELEMENT_ROW) SINGLES(SINGLE_ROWS)

@@ -92,13 +92,13 @@ struct op {
     uint8_t base, index, scale, segment; /* slots (slot_get), and a shift */
     /* In the order of the operands: byte offset in the general registers, or a vector's number. */
     uint8_t r[MAX_OP_REGISTERS];
-    uint8_t vectors;     /* bit i: r[i] is a vector */
-    uint8_t size, shift; /* bytes of the first operand; 64 - bits */
-    uint8_t second_size; /* of the second, if that is no immediate */
-    uint8_t last_size;   /* of the last that is no immediate */
-    uint8_t memory_size; /* of the memory operand */
-    uint8_t form;        /* enum op_form */
-    uint8_t condition;   /* as in the opcode of jcc */
+    uint8_t vectors, masks; /* bit i: r[i] is one */
+    uint8_t size, shift;    /* bytes of the first operand; 64 - bits */
+    uint8_t second_size;    /* of the second, if that is no immediate */
+    uint8_t last_size;      /* of the last that is no immediate */
+    uint8_t memory_size;    /* of the memory operand */
+    uint8_t form;           /* enum op_form */
+    uint8_t condition;      /* as in the opcode of jcc */
     uint8_t length;
     bool ends_block; /* what lies behind it is not reached from it */
     uint8_t aux;     /* from the rule */
@@ -119,11 +119,13 @@ struct op_rule {
 };
 
 enum op_rule_flag {
-    RULE_EVEX = 1,   /* has an EVEX form without masks */
-    RULE_MASK = 2,   /* ... and with */
-    RULE_VECTOR = 4, /* 16, 32 or 64 bytes, SSE or AVX */
-    RULE_MERGE = 8,  /* of SSE: the first operand is also the first source */
-    RULE_ENDS = 16,  /* the block */
+    RULE_EVEX = 1,         /* has an EVEX form without masks */
+    RULE_MASK = 2,         /* ... and with */
+    RULE_VECTOR = 4,       /* 16, 32 or 64 bytes, SSE or AVX */
+    RULE_MERGE = 8,        /* of SSE: the first operand is also the first source */
+    RULE_ENDS = 16,        /* the block */
+    RULE_MASK_MEMORY = 64, /* ... also where an operand lies in memory */
+    RULE_TO_MASK = 32, /* EVEX: the first operand is a mask register; else another rule has it */
 };
 
 /*

@@ -270,6 +270,8 @@ struct op *lanes_unary(struct machine *machine, struct op *op)
         return NULL;
     for (unsigned i = 0; i < op->size / 16u; i++)
         op->lane(&value.lanes[i], &a->lanes[i], NULL, op->immediate);
+    if (op->mask)
+        vector_apply_mask(machine, op, &value, op->aux);
     vector_set(machine, op, &value, op->size);
     return op + 1;
 }
@@ -283,6 +285,8 @@ struct op *lanes_binary(struct machine *machine, struct op *op)
         return NULL;
     for (unsigned i = 0; i < op->size / 16u; i++)
         op->lane(&value.lanes[i], &a->lanes[i], &b->lanes[i], op->immediate);
+    if (op->mask) /* aux: bytes of an element */
+        vector_apply_mask(machine, op, &value, op->aux);
     vector_set(machine, op, &value, op->size);
     return op + 1;
 }

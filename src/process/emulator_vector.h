@@ -58,5 +58,9 @@ static inline const union vector *vector_source(struct machine *machine, const s
     return buffer;
 }
 
+/* emulator_mask.c: elements that op's mask leaves out are those of the destination, or zeros. */
+void vector_apply_mask(const struct machine *machine, const struct op *op, union vector *value,
+                       unsigned element_bytes);
+
 /* `lane` for each 16 bytes, with one source or two. */
 op_fn lanes_unary, lanes_binary;

@@ -152,7 +152,7 @@ unsigned native_vector_bytes(void)
 
 void *native_code_new(size_t size_bytes)
 {
-    void *code = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+    void *code = mmap((void *)0x200000000, size_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return code == MAP_FAILED ? NULL : code;
 }

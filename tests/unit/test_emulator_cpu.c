@@ -213,7 +213,7 @@ static void make_mnemonic(ZydisMnemonic mnemonic)
         try_request(&request);
         if (random_below(&random_state, 3))
             continue;
-        if (request.operand_count && request.operand_count < 4) { /* EVEX: a mask register */
+        if (request.operand_count) { /* EVEX: a mask register */
             memmove(&request.operands[2], &request.operands[1], 3 * sizeof(*request.operands));
             request.operands[1] = (ZydisEncoderOperand){.type = ZYDIS_OPERAND_TYPE_REGISTER};
             request.operands[1].reg.value = ZYDIS_REGISTER_K0 + (i / 35 % 3);
