@@ -59,12 +59,12 @@ void heap_sort_areas(struct heap_reader *reader)
             heap_problem(reader, "the heap at 0x%llx overlaps another or makes no sense",
                          (unsigned long long)area->memory_start);
     }
-    reader->nr_areas = kept;
+    reader->nr_areas = reader->nr_sorted_areas = kept;
 }
 
 const struct heap_area *heap_area_from(const struct heap_reader *reader, uint64_t addr)
 {
-    size_t low = 0, high = reader->nr_areas;
+    size_t low = 0, high = reader->nr_sorted_areas;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (reader->areas[middle].memory_end <= addr)
@@ -72,7 +72,7 @@ const struct heap_area *heap_area_from(const struct heap_reader *reader, uint64_
         else
             high = middle;
     }
-    return low < reader->nr_areas ? &reader->areas[low] : NULL;
+    return low < reader->nr_sorted_areas ? &reader->areas[low] : NULL;
 }
 
 static bool is_anonymous(const struct mapping *mapping)

@@ -128,8 +128,7 @@ static uint64_t add_region(struct heap_reader *reader, uint64_t start, uint64_t 
     struct heap_area area;
     uint64_t size;
     if (!heap_word(&reader->pages, start + 8, &size) ||
-        (size & CHUNK_FLAGS) != CHUNK_PREVIOUS_IN_USE || !heap_leads_on(reader, start, limit) ||
-        !find_region(reader, start, limit, &area))
+        (size & CHUNK_FLAGS) != CHUNK_PREVIOUS_IN_USE || !find_region(reader, start, limit, &area))
         return 0;
     heap_add_area(reader, &area);
     return area.memory_end;

@@ -55,7 +55,7 @@ struct heap_reader {
     bool has_parameters; /* malloc_par was found: */
     uint64_t brk_start, mapped_bytes, tcache_count;
     struct heap_area *areas; /* by address */
-    size_t nr_areas, areas_capacity;
+    size_t nr_areas, nr_sorted_areas, areas_capacity;
     uint64_t *tcaches; /* blocks that may be a thread's tcache, in the order of the walk */
     size_t nr_tcaches, tcaches_capacity;
     enum heap_links links;
@@ -67,7 +67,7 @@ void heap_problem(struct heap_reader *reader, const char *format, ...) PRINTF_LI
 void heap_add_area(struct heap_reader *reader, const struct heap_area *area);
 /* By address; what overlaps the one before goes, with a problem. */
 void heap_sort_areas(struct heap_reader *reader);
-/* The first area that ends behind `addr`, or NULL. */
+/* The first of the sorted areas that ends behind `addr`, or NULL. */
 const struct heap_area *heap_area_from(const struct heap_reader *reader, uint64_t addr);
 /*
  * Anonymous private memory without a gap: from mapping `first` on up to the one whose position is

@@ -142,16 +142,14 @@ static void *work_and_stay(void *context)
     return NULL;
 }
 
-extern struct mallinfo2 mallinfo2(void) __attribute__((weak));
-
 static void stand_still(void)
 {
-    if (mallinfo2) {
-        struct mallinfo2 info = mallinfo2();
-        truth->arena_bytes = info.arena;
-        truth->mapped_bytes = info.hblkhd;
-        truth->used_bytes = info.uordblks;
-    }
+#if __GLIBC_PREREQ(2, 33)
+    struct mallinfo2 info = mallinfo2();
+    truth->arena_bytes = info.arena;
+    truth->mapped_bytes = info.hblkhd;
+    truth->used_bytes = info.uordblks;
+#endif
     uint64_t stage = __atomic_add_fetch(&truth->stage, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&truth->go, __ATOMIC_SEQ_CST) < stage)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
