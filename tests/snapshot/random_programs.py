@@ -144,8 +144,8 @@ class Values:
             f"{{ let (s, r) = tokio::sync::oneshot::channel::<{of}>(); assert!(s.send({made}).is_ok()); r }}")
 
     def closure(self, depth):
-        _, made = self.make(depth)
-        return "Box<dyn FnOnce() + Send>", f"{{ let it = {made}; Box::new(move || takes(it)) as Box<dyn FnOnce() + Send> }}"
+        of, made = self.make(depth)
+        return "Box<dyn FnOnce() + Send + Sync>", f"{{ let it: {of} = {made}; Box::new(move || takes(it)) as Box<dyn FnOnce() + Send + Sync> }}"
 
 
 class Scope:
@@ -175,9 +175,8 @@ class Programs:
         if of is None:
             of, made = self.values.make()
         name = self.dice.choice(NAMES)
-        hide = [f"let _keeps = &{name};"] if name in scope.live and self.dice.random() < 0.3 else []
         scope.live[name] = of
-        return hide * 0 + [f"let {name}: {of} = black_box({made});"]
+        return [f"let {name}: {of} = black_box({made});"]
 
     def pick(self, scope):
         return self.dice.choice(sorted(scope.live)) if scope.live else None
@@ -206,8 +205,7 @@ class Programs:
         of, made = self.values.make()
         name = self.dice.choice(NAMES)
         scope.live[name] = of
-        _, again = of, made
-        return [f"let mut {name}: {of} = {made};", f"if {self.condition()} {{ {name} = {again}; }}"]
+        return [f"let mut {name}: {of} = {made};", f"if {self.condition()} {{ {name} = {made}; }}"]
 
     def forget(self, scope):
         name = self.pick(scope)
@@ -267,7 +265,7 @@ class Programs:
         if depth >= MAX_CALL_DEPTH or self.dice.random() < 0.2:
             return ["rest().await;"]
         kinds = [self.plain, self.plain, self.in_a_box, self.joined, self.selected, self.unordered, self.all_joined,
-                 self.block, self.matched, self.lent, self.ordered, self.looped, self.temporary]
+                 self.block, self.matched, self.lent, self.looped, self.temporary]
         return self.dice.choice(kinds)(scope, depth)
 
     def plain(self, scope, depth):
@@ -288,17 +286,13 @@ class Programs:
 
     def unordered(self, scope, depth):
         calls = [self.call(scope, depth) for _ in range(self.dice.choice([1, 2]))]
-        pushes = [f"set.push({call}.boxed());" for call in calls]
         kind = self.dice.choice(["FuturesUnordered", "FuturesUnordered", "FuturesOrdered"])
-        pushes = [line.replace("push", "push_back") if kind == "FuturesOrdered" else line for line in pushes]
-        ended = ["set." + ("push_back" if kind == "FuturesOrdered" else "push") + "(async { 1usize }.boxed());"]
-        ended = ended if kind == "FuturesUnordered" and self.dice.random() < 0.5 else []
+        push = "push_back" if kind == "FuturesOrdered" else "push"
+        pushes = [f"set.{push}({call}.boxed());" for call in calls]
+        has_ended = kind == "FuturesUnordered" and self.dice.random() < 0.5
+        ended = ["set.push(async { 1usize }.boxed());"] if has_ended else []
         return [f"let mut set: {kind}<BoxFuture<'static, usize>> = {kind}::new();", *pushes, *ended,
                 "while let Some(one) = set.next().await { black_box(one); }"]
-
-    def ordered(self, scope, depth):
-        name = self.function([of := self.values.make()[0]], depth + 1) if False else None
-        return self.unordered(scope, depth)
 
     def all_joined(self, scope, depth):
         of, made = self.values.make(1)

@@ -95,7 +95,7 @@ fn main() {
     let places = Places {
         many: Place::multi_thread(),
         one: Place::current_thread(),
-        quiet: Place::current_thread(),
+        quiet: Place::quiet(),
         local: Local::start(),
     };
     let mut cases = Cases::default();

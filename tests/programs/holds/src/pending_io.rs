@@ -129,7 +129,7 @@ where
 {
     cases.group(name, |case| {
         case.start(|| places.quiet.spawn(future));
-        case.ends_inside(&places.quiet);
+        case.ends_inside();
     });
 }
 

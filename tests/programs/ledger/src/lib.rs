@@ -10,6 +10,7 @@
 //! `ends` the `bytes`, `blocks` and first block `sizes` that the end of each task freed.
 
 pub mod counting;
+mod inside;
 mod places;
 
 pub use counting::Counting;
@@ -19,9 +20,8 @@ use serde_json::{json, Value};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
-use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 static HAS_ARRIVED: AtomicBool = AtomicBool::new(false);
@@ -121,38 +121,6 @@ fn shown(freed: &counting::Freed) -> Value {
     json!({"bytes": freed.bytes, "blocks": freed.blocks, "sizes": freed.sizes})
 }
 
-/// Ready after all tasks that are in the queue now.
-async fn after_the_others() {
-    let mut was_polled = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut was_polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Ends a task of a place of one thread by another there.
-fn end_inside(place: &Handle, task: &mut Task) -> counting::Freed {
-    let (handle, cell) = (task.handle.take().expect("it was not ended"), task.cell);
-    let (sender, receiver) = std::sync::mpsc::channel();
-    place.spawn(async move {
-        counting::open([cell].into_iter());
-        handle.abort();
-        while !handle.is_finished() {
-            after_the_others().await;
-        }
-        drop(handle);
-        assert!(counting::are_watched_freed(), "nobody else has the cell");
-        let freed = counting::close();
-        tokio::task::yield_now().await; // the driver's turn
-        sender.send(freed).expect("main listens");
-    });
-    receiver.recv().expect("what was freed")
-}
-
 /// One case: a task, or several that belong together.
 pub struct Case {
     name: String,
@@ -162,7 +130,7 @@ pub struct Case {
     is_together: bool,
     status: &'static str,
     driver: Option<Runtime>,
-    inside: Option<Handle>,
+    is_inside: bool,
 }
 
 impl Case {
@@ -208,10 +176,9 @@ impl Case {
         self.shared = None;
     }
 
-    /// Its task ends by one that runs on the same thread, a place of one thread: the driver does nothing
-    /// between, and has done all that it had to do before the next case.
-    pub fn ends_inside(&mut self, place: &Place) {
-        self.inside = Some(place.handle().clone());
+    /// Its task is on the quiet place, and ends by one that runs there too.
+    pub fn ends_inside(&mut self) {
+        self.is_inside = true;
     }
 
     /// The runtime of its tasks, which nobody drives.
@@ -244,8 +211,9 @@ impl Case {
 
     /// Ends the task of this number, or all from it on that end with it; what that freed.
     fn end_from(&mut self, number: usize) -> Value {
-        if let Some(place) = &self.inside {
-            return shown(&end_inside(place, &mut self.tasks[number]));
+        if self.is_inside {
+            let task = &mut self.tasks[number];
+            return shown(&inside::end(task.handle.take().expect("it was not ended"), task.cell));
         }
         let last = if self.is_together { self.tasks.len() - 1 } else { number };
         counting::open(self.tasks[number..=last].iter().map(|task| task.cell));
@@ -281,7 +249,7 @@ impl Cases {
             is_together: false,
             status: "suspended",
             driver: None,
-            inside: None,
+            is_inside: false,
         };
         start(&mut case);
         case.says = std::mem::take(&mut *SAYS.lock().expect("nobody panics"));

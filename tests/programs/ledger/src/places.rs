@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Runtimes to start tasks on: with several threads, with one, and a LocalSet for what is not Send.
 
+use crate::inside::ends_others;
 use std::future::Future;
 use std::sync::mpsc as thread_mpsc;
 use std::time::Duration;
@@ -30,9 +31,18 @@ impl Place {
     }
 
     pub fn current_thread() -> Self {
-        // Nothing is asked of the system while a task is ready: see Case::ends_inside.
-        let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().event_interval(u32::MAX).thread_keep_alive(LONG).build();
+        Self::of_one_thread(&mut Builder::new_current_thread())
+    }
+
+    /// One thread, on which nothing is asked of the system while a task is ready: see Case::ends_inside.
+    pub fn quiet() -> Self {
+        let place = Self::of_one_thread(Builder::new_current_thread().event_interval(u32::MAX));
+        drop(place.spawn(ends_others()));
+        place
+    }
+
+    fn of_one_thread(builder: &mut Builder) -> Self {
+        let runtime = builder.enable_all().thread_keep_alive(LONG).build();
         let runtime = runtime.expect("a runtime starts");
         let handle = runtime.handle().clone();
         std::thread::spawn(move || runtime.block_on(for_ever()));

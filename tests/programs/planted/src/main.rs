@@ -179,10 +179,11 @@ fn main() {
         let (bytes, blocks, _) = counting::live();
         let first = kept.plant(line.trim());
         let (bytes_now, blocks_now, _) = counting::live();
+        let in_use = mallinfo();
         println!(
             "{}",
             json!({"bytes": bytes_now - bytes, "blocks": blocks_now - blocks, "first": first,
-            "live_bytes": bytes_now, "live_blocks": blocks_now, "mallinfo": mallinfo()})
+            "live_bytes": bytes_now, "live_blocks": blocks_now, "mallinfo": in_use})
         );
         std::io::stdout().flush().expect("stdout takes a line");
     }

@@ -2,7 +2,7 @@
 //! Programs made by tests/snapshot/random_programs.py, each a task or two: see ../ledger. What is compiled is
 //! the file that ASYNCMEM_RANDOM_SOURCE names, or the small sample beside this one.
 
-#![allow(unused, clippy::all)]
+#![allow(warnings)]
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{self, BoxFuture, FutureExt};
@@ -35,7 +35,7 @@ impl Drop for Guard {
     }
 }
 
-trait Speak: Send {
+trait Speak: Send + Sync {
     fn speak(&self) -> usize;
 }
 
