@@ -95,16 +95,14 @@ void heap_account_begin(struct heap_account *account, struct target *target,
     account->is_there = !why || decide_stop(account, options, why);
 }
 
-void heap_account_read(struct heap_account *account, struct target *target,
-                       const struct task_futures *futures)
+void heap_account_read(struct heap_account *account, const struct task_futures *futures)
 {
+    const struct target *target = futures->cells->target;
     if (!account->is_there)
         return;
     heap_blocks_read(&account->blocks, target);
     task_drops_read(&account->drops, futures, &account->blocks);
     heap_classes_read(&account->classes, target, &account->drops);
-    if (account->is_copied)
-        target_end_copy(target);
 }
 
 void heap_account_deinit(struct heap_account *account)

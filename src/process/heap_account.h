@@ -31,7 +31,6 @@ struct heap_account {
 /* In the stopped target: decides whether and how. */
 void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options);
-/* Makes it, where it is to be; `target` is stopped, copied or a core.  Ends the copy. */
-void heap_account_read(struct heap_account *account, struct target *target,
-                       const struct task_futures *futures);
+/* Makes it, where it is to be; the target is stopped, copied or a core. */
+void heap_account_read(struct heap_account *account, const struct task_futures *futures);
 void heap_account_deinit(struct heap_account *account);

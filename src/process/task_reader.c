@@ -44,8 +44,11 @@ static void read_tasks(struct task_reader *reader, bool waits)
     stacks_copy(&reader->stacks, reader->target, &reader->reading);
 }
 
-/* With a copy of its memory the target goes on at once; else when all is read that must be. */
-static void read_stopped(struct task_reader *reader, const struct heap_options *options)
+/*
+ * With a copy of its memory the target goes on at once; else when all is read that must be.  False: the
+ * copy is gone.
+ */
+static bool read_stopped(struct task_reader *reader, const struct heap_options *options)
 {
     struct target *target = reader->target;
     struct heap_account *heap = &reader->heap;
@@ -62,9 +65,12 @@ static void read_stopped(struct task_reader *reader, const struct heap_options *
     pthread_setschedparam(pthread_self(), policy, &usual);
     task_futures_finish(&reader->futures);
     task_cells_mark_copies(&reader->cells);
-    heap_account_read(heap, target, &reader->futures);
+    heap_account_read(heap, &reader->futures);
+    bool is_whole = target_copy_is_whole(target);
+    target_end_copy(target);
     if (heap->is_there && !heap->is_copied)
         reader->stop_ns = target_resume(target);
+    return is_whole;
 }
 
 bool task_reader_read(struct task_reader *reader, struct target *target,
@@ -85,7 +91,11 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
     task_futures_make_room(&reader->futures);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
-    read_stopped(reader, &request->heap);
+    if (!read_stopped(reader, &request->heap))
+        return error_set(err, ERROR_TARGET,
+                         "process %d: ended while a copy of its memory was read, or memory ran out "
+                         "and the copy was ended; try again, or use --no-heap",
+                         (int)target->pid);
     stacks_unwind(&reader->stacks, target);
     return true;
 }
