@@ -45,9 +45,22 @@ def run(arguments):
     text = re.sub(r"stopped for [0-9.]+ ms", "stopped for 0.4 ms", text)
     text = re.sub(r"at 0x[0-9a-f]+", "at 0x55d1c0a3f080", text)
     if "@PID" in command:  # where a sentence is broken depends on those, too
-        text = re.sub(r"(?<=[a-z;,])\n  (?=[a-z])", " ", text)
+        text = re.sub(r"(?<=[a-z;,`])\n  (?=[a-z`(])", " ", text)
     # A path that is longer than a line is cut from the front.
     return re.sub(r"^\S*/demo-server \(", f"{SHOWN}/release/demo-server (", text.replace(PROGRAMS, SHOWN))
+
+
+def loose(text):
+    """What is the same in every run: buffers of connections differ by how their bytes arrived."""
+    kept = []
+    for line in text.splitlines():
+        if re.match(r" {7}[\d,]+ B in ", line):  # the variables of a group
+            continue
+        line = re.sub(r" hold .*", "", line)
+        line = re.sub(r"(#|\d[\d,.]*) ?([kMG]?B)?", "#", line)
+        line = re.sub(r"<?# %", "%", line)
+        kept.append(re.sub(r"[ …]+", " ", line).strip("│├└─ "))
+    return "\n".join(sorted(kept))  # fields of a future are in the order of their bytes
 
 
 def block(arguments):
@@ -64,8 +77,10 @@ class Outputs(unittest.TestCase):
             made_with = COMPILER.search(text)
             self.assertIsNotNone(made_with, "run `make readme`")
             if made_with[1] == rustc():
-                self.assertEqual(f"<!-- output: {arguments} -->\n{text}<!-- end -->\n", now,
-                                 "README is out of date: run `make readme`")
+                shown = f"<!-- output: {arguments} -->\n{text}<!-- end -->\n"
+                if arguments.startswith("snapshot"):
+                    shown, now = loose(shown), loose(now)
+                self.assertEqual(shown, now, "README is out of date: run `make readme`")
 
     def test_the_two_commands_are_shown(self):
         text = README.read_text()
