@@ -392,7 +392,9 @@ class Programs:
             types.append(of)
             arguments.append(made)
         name = self.function(types, 0)
-        return [f"cases.one({place}, \"{number} {name}\", {name}({', '.join(arguments)}));"]
+        # Most in a box: each type of task takes long to compile.
+        box = self.dice.choice(["", ".boxed()", ".boxed()", ".boxed()"])
+        return [f"cases.one({place}, \"{number} {name}\", {name}({', '.join(arguments)}){box});"]
 
 
 def source(seed, count):

@@ -43,6 +43,40 @@ def changed(task):
     return {**{key: value for key, value in task.items() if key not in ("id", "image", "runtime")}, "kept_by": kept_by}
 
 
+class TheJudgeItself(unittest.TestCase):
+    """It sees each kind of lie in an answer that is otherwise right."""
+
+    CASE = {"name": "one", "status": "suspended", "ids": [7], "cells": [136], "shared": 0, "together": False,
+            "says": [{"frame": "", "slot": "kept", "status": "live", "bytes": 1000, "requested": 990},
+                     {"frame": "below", "slot": "early", "status": "gone", "bytes": 0, "requested": 0}]}
+    FREED = [{"bytes": 1136, "blocks": 2, "sizes": [1000, 136]}]
+
+    def task(self, **changed):
+        kept = {"name": "kept", "status": "live", "heap_bytes": 1000, "heap_is": "exact", "requested_bytes": 990}
+        early = {"name": "early", "status": "gone", "heap_bytes": 0, "heap_is": "exact", "requested_bytes": 0}
+        frames = [{"future": "holds::one", "slots": [{**kept, **changed.pop("kept", {})}], "hidden": None},
+                  {"future": "holds::below", "slots": [{**early, **changed.pop("early", {})}], "hidden": None}]
+        return {"id": 1, "runtime_task_id": 7, "status": "suspended", "held_bytes": 1000, "held_is": "exact",
+                "shared_bytes": 0, "maybe_held_bytes": 0, "await_tree": frames, **changed}
+
+    def problems(self, **changed):
+        document = {"tasks": [self.task(**changed)], "shared": []}
+        return judge(document, [self.CASE], [self.FREED]).problems + judge_variables(document, [self.CASE], "holds")
+
+    def test_truth(self):
+        self.assertEqual(self.problems(), [])
+        self.assertEqual(self.problems(held_bytes=800, held_is="at_least", kept={"heap_bytes": 800}), [])
+
+    def test_lies(self):
+        for lie in ({"held_bytes": 1008}, {"held_bytes": 992}, {"held_bytes": 1008, "held_is": "at_least"},
+                    {"held_bytes": 799, "held_is": "at_least"}, {"held_bytes": None}, {"runtime_task_id": 8},
+                    {"status": "queued"}, {"kept": {"heap_bytes": 992}}, {"kept": {"status": "gone"}},
+                    {"kept": {"heap_is": "at_least"}}, {"kept": {"requested_bytes": 1000}}, {"kept": {"name": "other"}},
+                    {"early": {"heap_bytes": 24}}, {"early": {"status": "live"}}):
+            with self.subTest(lie=lie):
+                self.assertTrue(self.problems(**lie))
+
+
 class Holds(Judging):
     @classmethod
     def setUpClass(cls):

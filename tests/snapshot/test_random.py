@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Random programs, each its own oracle: what is called exact is equal, and no bound is above the truth.
 
-60 programs of one seed; 1,000 with ASYNCMEM_LONG=1. ASYNCMEM_SEED and ASYNCMEM_RANDOM_COUNT choose others.
+48 programs of one seed; 1,000 with ASYNCMEM_LONG=1. ASYNCMEM_SEED and ASYNCMEM_RANDOM_COUNT choose others.
 A difference names its program and the seed: random_programs.py SEED COUNT writes its source.
 """
 
@@ -17,7 +17,7 @@ from subjects import LONG, PROGRAMS, WORKSPACE, Subject, snapshot
 
 SEED = int(os.environ.get("ASYNCMEM_SEED", 1))
 BATCH = 125  # programs in one binary; more take long to compile
-COUNT = int(os.environ.get("ASYNCMEM_RANDOM_COUNT", 1000 if LONG else 60))
+COUNT = int(os.environ.get("ASYNCMEM_RANDOM_COUNT", 1000 if LONG else 48))
 BUILD_S = 900
 
 

@@ -2,7 +2,7 @@
 //! Rc, Arc and Weak: alone, with all owners in one task, with owners elsewhere, in a circle.
 
 use crate::values::text;
-use crate::{cases, local_values, values, Places};
+use crate::{inline_cases, local_values, values, Places};
 use ledger::{hold, rest, say, weigh, Cases};
 use std::any::Any;
 use std::cell::RefCell;
@@ -166,7 +166,7 @@ pub fn start(cases: &mut Cases, places: &Places) {
         rc_many_owners: vec![Rc::new(RefCell::new(vec![1u8; 850])); 7],
         rc_weak: { let it = Rc::new(text(44)); (Rc::downgrade(&it), it) },
     );
-    cases!(cases, places.many; arc_twice, weak_is_last, weak_of_a_kept_one, strong_with_a_weak_elsewhere);
+    inline_cases!(cases, places.many; arc_twice, weak_is_last, weak_of_a_kept_one, strong_with_a_weak_elsewhere);
     cases.group("rc_ring", |case| case.start(|| places.local.spawn(rc_ring)));
     start_shared(cases, places);
 }

@@ -2,7 +2,7 @@
 //! Futures in futures: awaited, boxed, joined, raced, in sets and streams, held and never polled.
 
 use crate::values::text;
-use crate::{cases, values, Places};
+use crate::{cases, inline_cases, values, Places};
 use async_trait::async_trait;
 use futures::future::{self, BoxFuture, FutureExt, LocalBoxFuture, Shared};
 use futures::stream::{self, FuturesOrdered, FuturesUnordered, StreamExt};
@@ -284,12 +284,17 @@ async fn local_boxes() {
 }
 
 pub fn start(cases: &mut Cases, places: &Places) {
-    cases!(cases, places.many; deep, joins_two, joins_with_an_ended_one, tries_to_join, selects, selects_in_a_loop,
-        races, unordered, unordered_with_ended, ordered, joins_all, joins_very_many, shared_twice, recurses,
+    inline_cases!(cases, places.many; deep, joins_two, unordered, recurses);
+    cases!(cases, places.many; joins_with_an_ended_one, tries_to_join, selects, selects_in_a_loop,
+        races, unordered_with_ended, ordered, joins_all, joins_very_many, shared_twice,
         buffers_a_stream, folds_a_stream, runs_for_each, merges_streams, adapters, abortable, either);
     cases!(cases, places.one; optional, pins_here, polls_by_hand, never_polls, holds_a_boxed_one, polled_once,
         generics, large, dyn_trait);
-    cases.one(&places.one, "recurses_without_a_crate", recurses_without_a_crate(7));
+    cases.one(
+        &places.one,
+        "recurses_without_a_crate",
+        recurses_without_a_crate(7).map(drop).boxed(),
+    );
     cases.group("local_boxes", |case| case.start(|| places.local.spawn(local_boxes)));
     values!(cases, places.many;
         future_boxed: deep_2(vec![1; 60]).boxed(), futures_boxed: (1..5).map(recursion).collect::<Vec<_>>(),

@@ -31,7 +31,9 @@ pub async fn keeps<T>(make: fn() -> T) {
     drop(kept);
 }
 
-pub fn boxed<T: Send + 'static>(make: fn() -> T) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+pub type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub fn boxed<T: Send + 'static>(make: fn() -> T) -> Boxed {
     Box::pin(keeps(make))
 }
 
@@ -49,11 +51,19 @@ pub struct Places {
     local: Local,
 }
 
-/// Each of a list of async fns is a case on a place.
+/// Each of a list of async fns is a case on a place, in its task's cell.
+#[macro_export]
+macro_rules! inline_cases {
+    ($cases:expr, $place:expr; $($future:ident),* $(,)?) => {
+        $($cases.one(&$place, stringify!($future), $future());)*
+    };
+}
+
+/// The same in a box, for tasks of one type: a hundred types of tasks take long to compile.
 #[macro_export]
 macro_rules! cases {
     ($cases:expr, $place:expr; $($future:ident),* $(,)?) => {
-        $($cases.one(&$place, stringify!($future), $future());)*
+        $($cases.one(&$place, stringify!($future), Box::pin($future()) as $crate::Boxed);)*
     };
 }
 
@@ -65,7 +75,7 @@ macro_rules! inline_values {
     };
 }
 
-/// The same in a box, for tasks of one type: a hundred types of tasks take long to compile.
+/// The same in a box.
 #[macro_export]
 macro_rules! values {
     ($cases:expr, $place:expr; $($name:ident: $make:expr),* $(,)?) => {

@@ -2,7 +2,7 @@
 //! Variables that were moved out, dropped, or never had a value: only some of them depend on the run.
 
 use crate::values::text;
-use crate::{cases, Places};
+use crate::{inline_cases, Places};
 use ledger::{gone, hold, rest, say, Cases};
 use std::hint::black_box;
 
@@ -295,7 +295,7 @@ async fn forgotten() {
 
 pub fn start(cases: &mut Cases, places: &Places) {
     let place = &places.many;
-    cases!(cases, place; dropped_before, moved_into_callee, lent_to_callee, temporary_across_await,
+    inline_cases!(cases, place; dropped_before, moved_into_callee, lent_to_callee, temporary_across_await,
         scrutinee_across_await, taken_out_of_an_option, part_of_a_struct_is_moved, whole_box_is_emptied, replaced,
         set_anew_after_a_move, round_a_loop, captured_by_a_closure, async_closure, forgotten);
     cases.one(place, "dropped_argument", dropped_argument(vec![1; 135]));

@@ -128,7 +128,7 @@ where
     F: std::future::Future<Output = ()> + Send + 'static,
 {
     cases.group(name, |case| {
-        case.start(|| places.quiet.spawn(future));
+        case.start(|| places.quiet.spawn(Box::pin(future) as crate::Boxed));
         case.ends_inside();
     });
 }

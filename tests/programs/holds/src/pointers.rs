@@ -2,7 +2,7 @@
 //! Raw pointers, with an owner that frees what they lead to and without one; leaked and forgotten memory.
 
 use crate::values::text;
-use crate::{cases, special_values, values, Places};
+use crate::{inline_cases, special_values, values, Places};
 use ledger::counting::freed_by_c;
 use ledger::{rest, Cases};
 use std::alloc::{alloc, dealloc, Layout};
@@ -130,5 +130,5 @@ pub fn start(cases: &mut Cases, places: &Places) {
         marked: Marked::new(), vec_of_marked: vec![Marked::new(), Marked::new()],
     );
     special_values!(cases, places.many; from_c: FromC(unsafe { libc::malloc(5000) }));
-    cases!(cases, places.many; raw_without_an_owner, leaked, not_dropped, from_raw_again);
+    inline_cases!(cases, places.many; raw_without_an_owner, leaked, not_dropped, from_raw_again);
 }
