@@ -5,7 +5,8 @@ The subject prints its own truth and stands still. A row is
 
 full      when each task has the kind, status, reason and name that the subject says and no task is missing
           or too many; when the await tree of every suspended task is the one that the source has beside the
-          function, line by line; and when each runtime's own count, the number found and the subject's are one;
+          function, line by line; when each runtime's own count, the number found and the subject's are one;
+          and when what each task holds is exact and, of the tasks that count their blocks, equal;
 degraded  when the build has no layouts: the answer says what is missing and why, tasks by status are still
           equal (without layouts a task that was never polled is `queued`, as its state word says), no name
           is wrong (the subject's numbers differ from name to name), and no await tree is made up;
@@ -191,6 +192,22 @@ def check_trees(document, crate):
     return "%d equal" % compared + (", %d told to be unknown" % unknown if unknown else "")
 
 
+def check_held(truth, document):
+    """What every task holds is exact, also without layouts; and where the names are known, it is the truth."""
+    if not document["heap"]:
+        raise Wrong("no account of the heap: %s" % "; ".join(document["notes"]))
+    tasks = [task for task in document["tasks"] if task["kind"] != "root" and task["status"] != "running"]
+    odd = [task for task in tasks if task["held_is"] != "exact"]
+    if odd:
+        raise Wrong("what task %d holds is %s: %s" % (odd[0]["id"], odd[0]["held_is"], odd[0]["held_reason"]))
+    own = [task["held_bytes"] for task in tasks if plain(task["future"]) == "tasks::holds"]
+    if len(own) == dict((row[3], row[4]) for row in truth["tasks"])["tasks::holds"]:
+        if sum(own) != truth["held_bytes"]:
+            raise Wrong("its tasks hold %d, the subject says %d" % (sum(own), truth["held_bytes"]))
+        return "equal"
+    return "exact"
+
+
 def check_owned(truth, document):
     pairs = [(runtime["owned_tasks"], runtime["found_tasks"]) for runtime in document["runtimes"]]
     found = sorted(pair for pair in pairs if pair != (0, 0))
@@ -293,8 +310,9 @@ def judge(asyncmem, binary, options, spec):
     else:
         figures["named"] = str(check_nothing_invented(truth, document))
         check_statuses(truth, document)
-    figures["line"] = "%s tasks, names %s, trees %s, runtimes %s" % (
-        figures["tasks"], figures["named"], figures["trees"], figures["owned"])
+    figures["held"] = "-" if spec["judge"] == "unknown" else check_held(truth, document)
+    figures["line"] = "%s tasks, names %s, trees %s, runtimes %s, held bytes %s" % (
+        figures["tasks"], figures["named"], figures["trees"], figures["owned"], figures["held"])
     return figures
 
 
@@ -311,16 +329,16 @@ def markdown(results):
         "*degraded*: what is missing is told; tasks by status are equal, no name is wrong. *names* counts the",
         "spawned futures whose name is known.",
         "",
-        "| row | build | result | tasks | names | await trees | runtimes |",
-        "|---|---|---|---|---|---|---|",
+        "| row | build | result | tasks | names | await trees | runtimes | held bytes |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, status, about, figures, line in results:
         if figures is None:
-            lines.append("| %s | %s | **FAIL**: %s | | | | |" % (name, about, line.replace("|", "/")))
+            lines.append("| %s | %s | **FAIL**: %s | | | | | |" % (name, about, line.replace("|", "/")))
             continue
         result = status if status == "full" else "degraded (no %s)" % figures["note"]
         if status != "full" and ":" in figures["note"]:
             result = "degraded (%s)" % figures["note"]
-        lines.append("| %s | %s | %s | %s | %s | %s | %s |" % (
-            name, about, result, figures["tasks"], figures["named"], figures["trees"], figures["owned"]))
+        lines.append("| %s | %s | %s | %s | %s | %s | %s | %s |" % (
+            name, about, result, figures["tasks"], figures["named"], figures["trees"], figures["owned"], figures["held"]))
     return lines

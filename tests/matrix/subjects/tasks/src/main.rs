@@ -4,7 +4,7 @@
 //!
 //! truth: one line of JSON when nothing moves any more. `tasks`: [kind, status, finished_because, future,
 //! how many]; the numbers differ, so that two names cannot be taken for each other. `owned`: how many tasks
-//! each runtime and LocalSet has, sorted, those that have none left out. The trees are written beside the
+//! each runtime and LocalSet has, sorted, those that have none left out. `held_bytes`: what the tasks `holds` own. The trees are written beside the
 //! functions, as in tests/programs/trees.
 //!
 //! A line on stdin ends it; it checks then that its tasks still work, and ends with 0.
@@ -37,11 +37,14 @@ const ON_CURRENT_THREAD: usize = 10;
 const ON_LOCAL_SET: usize = 11;
 const LEFT: usize = 12;
 const RIGHT: usize = 13;
+const HOLDS: usize = 14;
 const HELD: usize = 3;
 const BLOCKING: usize = 2;
 const BLOCKING_QUEUED: usize = 4;
 const WORKERS: usize = 2;
 
+/// Usable bytes of the blocks that the tasks `holds` own.
+static HELD_BYTES: AtomicUsize = AtomicUsize::new(0);
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static RELEASED: Mutex<bool> = Mutex::new(false);
 static RELEASE: Condvar = Condvar::new();
@@ -131,6 +134,36 @@ async fn big(number: u64) -> u64 {
     let ballast = [number; 2560];
     let sum = leaf().await; // @big
     sum + ballast.iter().sum::<u64>()
+}
+
+extern "C" {
+    fn malloc_usable_size(block: *const u8) -> usize;
+}
+
+/// Counts a block that will be held.
+fn counted<T>(block: *const T) {
+    HELD_BYTES.fetch_add(unsafe { malloc_usable_size(block.cast()) }, SeqCst);
+}
+
+// truth: what was moved out or dropped is nobody's, and the rest is held.
+// tree:
+//   tasks::holds @holds
+//     tasks::leaf @leaf: notification
+async fn holds(number: u64) -> u64 {
+    let buffer = vec![number as u8; 1000 + number as usize];
+    let gone = vec![number; 700];
+    let names: Vec<String> = (0..number).map(|name| format!("{name} is a name")).collect();
+    let boxed: Box<dyn Fn(u64) -> u64 + Send> = Box::new(move |other| other * number);
+    let maybe = if number % 2 == 0 { Some(Box::new([number; 50])) } else { None };
+    counted(buffer.as_ptr());
+    if number > 0 {
+        counted(names.as_ptr());
+    }
+    names.iter().for_each(|name| counted(name.as_ptr()));
+    counted(&*boxed as *const _ as *const u8);
+    maybe.iter().for_each(|block| counted(block.as_ptr()));
+    let sum = gone.into_iter().sum::<u64>();
+    leaf().await + boxed(sum) + buffer.len() as u64 + names.len() as u64 + maybe.map_or(0, |block| block[0]) // @holds
 }
 
 async fn kept(number: u64) -> u64 {
@@ -264,7 +297,8 @@ fn spawn_suspended(runtime: &Handle) -> usize {
     spawn(runtime, BIG, big);
     spawn(runtime, LEFT, |_| twin(Left));
     spawn(runtime, RIGHT, |_| twin(Right));
-    NESTED + BOXED + JOINED + SELECTED + TIMED + BIG + LEFT + RIGHT
+    spawn(runtime, HOLDS, holds);
+    HOLDS + NESTED + BOXED + JOINED + SELECTED + TIMED + BIG + LEFT + RIGHT
 }
 
 /// A runtime on a thread of its own that runs until the stop is rung.
@@ -311,6 +345,7 @@ fn announce(mut owned: Vec<usize>) {
         ("async", "suspended", "null", "big", BIG),
         ("async", "suspended", "null", "twin<Left>", LEFT),
         ("async", "suspended", "null", "twin<Right>", RIGHT),
+        ("async", "suspended", "null", "holds", HOLDS),
         ("async", "finished", "\"unread\"", "kept", KEPT),
         ("async", "finished", "\"pinned\"", "pinned", PINNED),
         ("async", "never_polled", "null", "never_polled", NEVER_POLLED),
@@ -328,7 +363,8 @@ fn announce(mut owned: Vec<usize>) {
         })
         .collect();
     owned.sort_unstable();
-    println!("{{\"tasks\":[{}],\"owned\":{:?}}}", rows.join(","), owned);
+    let held = HELD_BYTES.load(SeqCst);
+    println!("{{\"tasks\":[{}],\"owned\":{:?},\"held_bytes\":{held}}}", rows.join(","), owned);
     std::io::stdout().flush().expect("stdout takes a line");
 }
 
