@@ -20,6 +20,7 @@ enum {
     NR_SLOTS = 7, /* functions at the beginning of a vtable, tokio/src/runtime/task/raw.rs */
     USUAL_SLOT = 2,
     MIN_INSTRUCTIONS = 4 << 20,
+    FEW_INSTRUCTIONS = 16 << 10,
     INSTRUCTIONS_A_BLOCK = 200,
 };
 /* More references than any task has. */
@@ -42,6 +43,7 @@ struct dropping {
     struct drop_worker *workers;
     struct drop_rows *rows; /* by span */
     uint64_t max_instructions;
+    uint32_t *nr_endless;       /* by kind: runs that took too many, so far */
     bool *has_failed;           /* by task: its run did not come to its end */
     bool is_second;             /* those are run again, and what they cannot do is left out */
     struct map glue;            /* then: addresses of functions that only drop a value */
@@ -146,13 +148,28 @@ static void set_usual(const struct dropping *dropping, struct drop_run *run,
                           drop_threads_of(&dropping->threads, cell)->pointers[0], false});
 }
 
+/*
+ * Tasks of one kind that spin do so all, for a lock that a thread holds: after some of them the others are
+ * given up soon.
+ */
+static uint64_t instructions_for(const struct dropping *dropping, const struct task_cell *cell)
+{
+    enum { MAX_ENDLESS = 4 };
+    uint32_t nr = __atomic_load_n(&dropping->nr_endless[cell->kind], __ATOMIC_RELAXED);
+    return nr > MAX_ENDLESS ? FEW_INSTRUCTIONS : dropping->max_instructions;
+}
+
 static enum emulator_end run_function(const struct dropping *dropping, struct drop_run *run,
                                       const struct task_cell *cell, uint64_t function)
 {
     const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
     uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
     emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
-    return emulator_run(run->emulator, function, &cell->addr, 1, dropping->max_instructions);
+    enum emulator_end end =
+        emulator_run(run->emulator, function, &cell->addr, 1, instructions_for(dropping, cell));
+    if (end == EMULATOR_BUDGET)
+        __atomic_fetch_add(&dropping->nr_endless[cell->kind], 1, __ATOMIC_RELAXED);
+    return end;
 }
 
 static uint32_t block_of(const struct dropping *dropping, uint64_t addr)
@@ -288,8 +305,9 @@ static const char *run_dealloc(const struct dropping *dropping, struct drop_work
     enum { MAX_LEFT_OUT = 64 };
     struct drop_run *run = &worker->run;
     enum emulator_end end = run_first(dropping, run, cell);
-    *has_failed = end != EMULATOR_RETURNED;
-    if (!*has_failed)
+    /* Who waits for ever would again. */
+    *has_failed = end != EMULATOR_RETURNED && end != EMULATOR_BUDGET;
+    if (end == EMULATOR_RETURNED)
         return drop_doubt_settle(run, drop_threads_of(&dropping->threads, cell), run_again,
                                  &(struct again){dropping, cell});
     const char *reason = reason_of(worker, end);
@@ -577,6 +595,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
         .workers = memory_alloc(nr_workers * sizeof(*dropping.workers)),
         .rows = memory_alloc((nr_spans + 1) * sizeof(*dropping.rows)),
         .has_failed = memory_alloc(cells->nr + 1),
+        .nr_endless = memory_alloc((cells->nr_kinds + 1) * sizeof(*dropping.nr_endless)),
         .max_instructions = MIN_INSTRUCTIONS + blocks->nr * INSTRUCTIONS_A_BLOCK,
     };
     drop_functions_find(&dropping.functions, cells->target);
@@ -593,6 +612,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
     drop_threads_deinit(&dropping.threads);
     free(dropping.rows);
     free(dropping.has_failed);
+    free(dropping.nr_endless);
     free(dropping.is_cell);
     free(dropping.deallocs);
     free(dropping.first_frame);
