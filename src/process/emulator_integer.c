@@ -520,7 +520,7 @@ const struct op_rule integer_rules[] = {
     {.mnemonic = ZYDIS_MNEMONIC_CWD, .forms = FORM(NONE), .run = extend_rdx, .aux = 2},
     {.mnemonic = ZYDIS_MNEMONIC_CDQ, .forms = FORM(NONE), .run = extend_rdx, .aux = 4},
     {.mnemonic = ZYDIS_MNEMONIC_CQO, .forms = FORM(NONE), .run = extend_rdx, .aux = 8},
-    {.mnemonic = ZYDIS_MNEMONIC_XCHG, .forms = FORM(RR) | FORM(RM) | FORM(MR), .run = xchg},
+    {.mnemonic = ZYDIS_MNEMONIC_XCHG, .forms = FORM(RR) | FORM(MR), .run = xchg},
     {.mnemonic = ZYDIS_MNEMONIC_XADD, .forms = FORM(RR) | FORM(MR), .run = xadd},
     {.mnemonic = ZYDIS_MNEMONIC_CMPXCHG, .by_form = cmpxchg_forms},
     {.mnemonic = ZYDIS_MNEMONIC_CMPXCHG8B, .forms = FORM(M), .run = cmpxchg_pair, .aux = 4},
@@ -531,6 +531,9 @@ const struct op_rule integer_rules[] = {
     {.mnemonic = ZYDIS_MNEMONIC_LEAVE, .forms = FORM(NONE), .run = leave},
     {.mnemonic = ZYDIS_MNEMONIC_NOP, .forms = ANY_FORM, .run = nop},
     {.mnemonic = ZYDIS_MNEMONIC_ENDBR64, .forms = FORM(NONE), .run = nop},
+    /* No shadow stack here; without one they do nothing. */
+    {.mnemonic = ZYDIS_MNEMONIC_RDSSPD, .forms = FORM(R), .run = nop},
+    {.mnemonic = ZYDIS_MNEMONIC_RDSSPQ, .forms = FORM(R), .run = nop},
     {.mnemonic = ZYDIS_MNEMONIC_PAUSE, .forms = FORM(NONE), .run = nop},
     {.mnemonic = ZYDIS_MNEMONIC_PREFETCH, .forms = FORM(M), .run = nop},
     {.mnemonic = ZYDIS_MNEMONIC_PREFETCHW, .forms = FORM(M), .run = nop},

@@ -218,5 +218,5 @@ bool machine_push_call(struct machine *machine, uint64_t function, uint64_t retu
 /* Tables, each ended by a row without a mnemonic. */
 extern const struct op_rule integer_rules[], bit_rules[], multiply_rules[], control_rules[];
 extern const struct op_rule vector_rules[], lane_rules[], shuffle_rules[], float_rules[];
-extern const struct op_rule mask_rules[];
+extern const struct op_rule mask_rules[], state_rules[];
 extern const struct op_rule *const op_rule_tables[];
