@@ -27,8 +27,9 @@ struct decoding {
 };
 
 const struct op_rule *const op_rule_tables[] = {
-    integer_rules, bit_rules,     multiply_rules, control_rules, vector_rules,
-    lane_rules,    shuffle_rules, float_rules,    mask_rules,    NULL,
+    integer_rules, exchange_rules, shift_rules, bit_rules,     multiply_rules,
+    control_rules, vector_rules,   lane_rules,  shuffle_rules, float_rules,
+    mask_rules,    state_rules,    NULL,
 };
 
 struct decoder *decoder_new(void)

@@ -18,7 +18,7 @@ enum {
     FRAME_BYTES = FRAME_PAGES * PAGE_BYTES,
     MIN_FRAMES = 16,
     NR_BUCKETS = 4096,
-    MAX_WRITTEN = 65536, /* pages between two undos: 256 MB */
+    MAX_WRITTEN = 16384, /* pages between two undos: 64 MB */
     KEPT_BUFFERS = 256,  /* for bytes put aside, over an undo */
     MAX_SEARCH = 64,     /* frames looked at for a place */
     USER_BITS = 47,      /* of the addresses of user space */

@@ -310,7 +310,7 @@ static struct op *shuffle_pd(struct machine *machine, struct op *op)
 #define PLAIN (FORM(RRR) | FORM(RRM))
 #define WITH_IMMEDIATE (FORM(RRRI) | FORM(RRMI))
 #define UNARY_IMMEDIATE (FORM(RRI) | FORM(RMI))
-#define BY_REGISTER (FORM(RRR) | FORM(RMR) | FORM(RR) | FORM(RM))
+#define BY_REGISTER (FORM(RR) | FORM(RM))
 #define BY_FOURTH (FORM(RRRR) | FORM(RRMR))
 
 const struct op_rule shuffle_rules[] = {
