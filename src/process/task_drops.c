@@ -287,6 +287,8 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
 
 static const char *why_not(const struct dropping *dropping, const struct task_cell *cell)
 {
+    if (cell->is_copy)
+        return "it is what is left of a cell"; /* what it points to may be others' by now */
     if (cell->state & TOKIO_RUNNING)
         return "it is being polled: its variables change while they are looked at";
     if (!dropping->functions.has_free)
