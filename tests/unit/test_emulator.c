@@ -552,6 +552,8 @@ uint64_t odd_push_return(uint64_t (*function)(uint64_t), uint64_t number);
 uint64_t odd_change_own_return(uint64_t number);
 uint64_t odd_stack_switch(uint64_t *stack);
 uint64_t odd_unknown_flag(uint64_t number);
+uint64_t odd_save(uint64_t *area, uint64_t number);
+uint64_t odd_save_compact(uint64_t *area, uint64_t number);
 
 __asm__(".intel_syntax noprefix\n"
         "odd_retpoline:\n" /* calls rdi(rsi) through a return */
@@ -567,7 +569,30 @@ __asm__(".intel_syntax noprefix\n"
         "3: mov eax, 9\n  ret\n"
         "odd_unknown_flag:\n"
         "  xor eax, eax\n  imul rdi, rdi\n  setz al\n  ret\n"
+        ".irp kind, , c\n" /* number * 2, if the registers are saved and restored */
+        ".ifb \\kind\nodd_save:\n.else\nodd_save_compact:\n.endif\n"
+        "  movq xmm5, rsi\n  vpbroadcastq ymm6, xmm5\n  mov eax, 0xee\n  xor edx, edx\n"
+        "  xsave\\kind [rdi]\n"
+        "  pxor xmm5, xmm5\n  vpxor ymm6, ymm6, ymm6\n"
+        "  xrstor [rdi]\n"
+        "  vextracti128 xmm7, ymm6, 1\n  movq rax, xmm7\n  movq rcx, xmm5\n  add rax, rcx\n  ret\n"
+        ".endr\n"
         ".att_syntax\n");
+
+/* Only interpreted: the processor may have no AVX. */
+static void test_saved_registers(void **state)
+{
+    (void)state;
+    struct emulator *emulator = emulator_with(NULL);
+    uint64_t area = emulator_allocate(emulator, 4096);
+    check_end(emulator, run(emulator, odd_save, area, 1234), EMULATOR_RETURNED, "xsave");
+    assert_int_equal(emulator->registers[RAX], 2468);
+    emulator_undo(emulator);
+    area = emulator_allocate(emulator, 4096);
+    check_end(emulator, run(emulator, odd_save_compact, area, 1234), EMULATOR_RETURNED, "xsavec");
+    assert_int_equal(emulator->registers[RAX], 2468);
+    emulator_free(emulator);
+}
 
 static void test_odd_returns(void **state)
 {
@@ -597,7 +622,7 @@ int main(void)
         cmocka_unit_test(test_budget),          cmocka_unit_test(test_faults),
         cmocka_unit_test(test_intercepts),      cmocka_unit_test(test_abandon),
         cmocka_unit_test(test_hooks),           cmocka_unit_test(test_system_calls),
-        cmocka_unit_test(test_odd_returns),
+        cmocka_unit_test(test_odd_returns),     cmocka_unit_test(test_saved_registers),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
