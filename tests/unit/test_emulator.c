@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The interpreter on whole functions: of this program, of the C library, at several levels of
- * optimisation, in a child that is a copy of this process; the same functions are run natively here.  And what
- * it promises beside: undo, budgets, faults, intercepts, hooks, own memory.
+ * optimisation, in a child that is a copy of this process; the same functions are run natively
+ * here.  And what it promises beside: undo, budgets, faults, intercepts, hooks, own memory.
  */
 #include "unit.h"
 
@@ -28,7 +28,7 @@ static pid_t child;
 static struct target target;
 static uint64_t (*lazy_call)(uint64_t);
 
-/* --- the target ----------------------------------------------------------------------------------- */
+/* --- the target ------------------------------------------------------------------------------- */
 
 static int begin(void **state)
 {
@@ -92,7 +92,7 @@ static void check_end(struct emulator *emulator, enum emulator_end is, enum emul
                  (unsigned long long)emulator->pc, (unsigned long long)emulator->fault_addr);
 }
 
-/* --- whole functions ------------------------------------------------------------------------------ */
+/* --- whole functions -------------------------------------------------------------------------- */
 
 static void run_subject(struct emulator *emulator, const struct subject_function *subject,
                         uint64_t seed, const char *level)
@@ -159,7 +159,7 @@ static void test_lazy_binding(void **state)
     emulator_free(emulator);
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static uint64_t add_far(uint64_t step)
 {
@@ -265,7 +265,7 @@ static void test_own_memory(void **state)
     emulator_free(emulator);
 }
 
-/* --- ends ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static uint64_t loop_forever(uint64_t step)
 {
@@ -354,7 +354,7 @@ static void test_faults(void **state)
     emulator_free(emulator);
 }
 
-/* --- intercepts and calls ------------------------------------------------------------------------- */
+/* --- intercepts and calls --------------------------------------------------------------------- */
 
 __attribute__((noinline)) static uint64_t inner(uint64_t number)
 {
@@ -442,7 +442,7 @@ static void test_abandon(void **state)
     emulator_free(emulator);
 }
 
-/* --- hooks ---------------------------------------------------------------------------------------- */
+/* --- hooks ------------------------------------------------------------------------------------ */
 
 struct told {
     uint64_t reads, last_addr, last_value;
@@ -545,7 +545,7 @@ static void test_system_calls(void **state)
     emulator_free(emulator);
 }
 
-/* --- odd ways of returning ------------------------------------------------------------------------ */
+/* --- odd ways of returning -------------------------------------------------------------------- */
 
 uint64_t odd_retpoline(uint64_t (*function)(uint64_t), uint64_t number);
 uint64_t odd_push_return(uint64_t (*function)(uint64_t), uint64_t number);
