@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How ops reach registers, memory and flags: the short ways, inline.  Values of less than 8 bytes are
- * computed at the top of 64 bits ("top": value << shift), where carry, sign and overflow are those of
- * 64-bit arithmetic whatever the size.
+ * How ops reach registers, memory and flags: the short ways, inline.  Values of less than 8 bytes
+ * are computed at the top of 64 bits ("top": value << shift), where carry, sign and overflow are
+ * those of 64-bit arithmetic whatever the size.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "process/emulator_flags.h"
 #include "process/emulator_part.h"
 
-/* --- registers ------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static inline uint64_t slot_get(const struct machine *machine, unsigned slot)
 {
@@ -56,7 +56,7 @@ static inline unsigned shift_of(unsigned size)
     return 64 - 8 * size;
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static inline uint64_t op_address(const struct machine *machine, const struct op *op)
 {
@@ -143,7 +143,7 @@ static inline bool load_bytes(struct machine *machine, uint64_t addr, void *buff
     return true;
 }
 
-/* --- ends ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static inline struct op *stop(struct machine *machine, enum emulator_end end)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Single bits: tests, counts, scans and BMI's tricks.  What the processor leaves undefined is marked in
- * flags.unknown.
+ * Single bits: tests, counts, scans and BMI's tricks.  What the processor leaves undefined is
+ * marked in flags.unknown.
  */
 #include <Zydis/Zydis.h>
 
@@ -11,7 +11,7 @@
 
 enum { ALL_FLAGS = FLAG_C | FLAG_P | FLAG_Z | FLAG_S | FLAG_O };
 
-/* --- single bits ----------------------------------------------------------------------------------- */
+/* --- single bits ------------------------------------------------------------------------------ */
 
 enum bit_test { BIT_TEST, BIT_SET, BIT_RESET, BIT_COMPLEMENT };
 
@@ -92,7 +92,7 @@ static struct op *bit_scan(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- BMI ------------------------------------------------------------------------------------------- */
+/* --- BMI -------------------------------------------------------------------------------------- */
 
 enum bit_trick { TRICK_ANDN, TRICK_BLSI, TRICK_BLSR, TRICK_BLSMSK, TRICK_PDEP, TRICK_PEXT };
 
@@ -178,7 +178,7 @@ static struct op *bit_field(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define INDEX_FORMS (FORM(RI) | FORM(RR) | FORM(MI) | FORM(MR))
 #define SOURCE_FORMS (FORM(RR) | FORM(RM))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Instructions with two results: exchanges, which locks and counters are made of, and the stack.  With one
- * thread a lock prefix changes nothing.
+ * Instructions with two results: exchanges, which locks and counters are made of, and the stack.
+ * With one thread a lock prefix changes nothing.
  */
 #include <Zydis/Zydis.h>
 
@@ -9,7 +9,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- exchanges ------------------------------------------------------------------------------------- */
+/* --- exchanges -------------------------------------------------------------------------------- */
 
 static struct op *xchg(struct machine *machine, struct op *op)
 {
@@ -121,7 +121,7 @@ static struct op *bswap(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- the stack ------------------------------------------------------------------------------------- */
+/* --- the stack -------------------------------------------------------------------------------- */
 
 static struct op *push(struct machine *machine, struct op *op)
 {

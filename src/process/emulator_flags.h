@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The flags of the emulated processor.  Values come at the top of 64 bits (value << shift), so that their sign
- * is bit 63 whatever their size.
+ * The flags of the emulated processor.  Values come at the top of 64 bits (value << shift), so that
+ * their sign is bit 63 whatever their size.
  */
 #pragma once
 
@@ -9,8 +9,9 @@
 #include <stdint.h>
 
 /*
- * ZF: `zero` == 0.  SF: bit 63 of `sign`.  PF: an even number of bits in `parity`.  AF is not kept: it reads
- * as 0 in lahf and pushf.  `unknown`: what the processor leaves undefined; reading it ends the run.
+ * ZF: `zero` == 0.  SF: bit 63 of `sign`.  PF: an even number of bits in `parity`.  AF is not kept:
+ * it reads as 0 in lahf and pushf.  `unknown`: what the processor leaves undefined; reading it ends
+ * the run.
  */
 enum flag_bit { FLAG_C = 1, FLAG_P = 2, FLAG_Z = 4, FLAG_S = 8, FLAG_O = 16 };
 struct flags {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The instructions that integer code consists of: moves, sums, comparisons, exchanges, the stack.
- * Operands are computed at the top of 64 bits (emulator_access.h).  Memory is written before flags and
- * registers change, so that an op that faults has changed nothing.
+ * Operands are computed at the top of 64 bits (emulator_access.h).  Memory is written before flags
+ * and registers change, so that an op that faults has changed nothing.
  */
 #include <Zydis/Zydis.h>
 
@@ -10,7 +10,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- sums and comparisons ---------------------------------------------------------------------- */
+/* --- sums and comparisons --------------------------------------------------------------------- */
 
 static inline uint64_t carry_in(const struct machine *machine, enum sum kind, const struct op *op)
 {
@@ -159,7 +159,7 @@ static struct op *single_m(struct machine *machine, struct op *op)
 
 static op_fn *const single_forms[NR_FORMS] = {[FORM_R] = single_r, [FORM_M] = single_m};
 
-/* --- moves ----------------------------------------------------------------------------------------- */
+/* --- moves ------------------------------------------------------------------------------------ */
 
 static struct op *mov_rr(struct machine *machine, struct op *op)
 {
@@ -236,7 +236,10 @@ static struct op *extend(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* cbw, cwde, cdqe: aux is the size of the result; the lower half of rax is its sign-extended source. */
+/*
+ * cbw, cwde, cdqe: aux is the size of the result; the lower half of rax is its sign-extended
+ * source.
+ */
 static struct op *extend_rax(struct machine *machine, struct op *op)
 {
     unsigned shift = shift_of(op->aux / 2);
@@ -286,7 +289,7 @@ static struct op *nop(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define ANY_FORM 0xffffffffu
 #define CONDITIONAL(X)                                                                             \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * One decoded instruction (struct op), and the rules by which emulator_decode makes it: for each mnemonic
- * the function that runs it and the forms that it has.
+ * One decoded instruction (struct op), and the rules by which emulator_decode makes it: for each
+ * mnemonic the function that runs it and the forms that it has.
  */
 #pragma once
 

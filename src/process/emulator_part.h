@@ -5,8 +5,9 @@
  * that cannot be done sets `machine->end`, has changed nothing, and returns NULL.
  *
  * Files: emulator_code (blocks), emulator_decode (Zydis to ops), emulator_memory (pages, what was
- * written), emulator_control (jumps, calls), and the instructions: _integer, _bits, _string, _vector
- * ...  Each of the last has a table of rules from which emulator_decode takes its functions.
+ * written), emulator_control (jumps, calls), and the instructions: _integer, _bits, _string,
+ * _vector ...  Each of the last has a table of rules from which emulator_decode takes its
+ * functions.
  */
 #pragma once
 

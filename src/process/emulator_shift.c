@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Shifts and rotations.  What the processor leaves undefined is marked in flags.unknown; a shift by no bits
- * changes no flag.
+ * Shifts and rotations.  What the processor leaves undefined is marked in flags.unknown; a shift by
+ * no bits changes no flag.
  */
 #include <Zydis/Zydis.h>
 
@@ -9,7 +9,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- shifts and rotations ------------------------------------------------------------------------ */
+/* --- shifts and rotations --------------------------------------------------------------------- */
 
 enum turn { TURN_SHL, TURN_SHR, TURN_SAR, TURN_ROL, TURN_ROR, TURN_RCL, TURN_RCR };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * xsave and its like: the dynamic linker keeps the vector registers so while it looks up a function that is
- * called for the first time.  Parts that are all zero count as unused and are not written, so that nothing is
- * written behind an area that was measured for an older processor.  Layout: Intel SDM volume 1, 13.4.
+ * xsave and its like: the dynamic linker keeps the vector registers so while it looks up a function
+ * that is called for the first time.  Parts that are all zero count as unused and are not written,
+ * so that nothing is written behind an area that was measured for an older processor.  Layout:
+ * Intel SDM volume 1, 13.4.
  */
 #include <Zydis/Zydis.h>
 

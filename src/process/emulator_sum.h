@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Sums, differences and logic of two values at the top of 64 bits, with the flags that they give. */
+/* Sums, differences and logic of two values at the top of 64 bits, with their flags. */
 #pragma once
 
 #include "process/emulator_access.h"

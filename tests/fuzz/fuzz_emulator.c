@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The bytes are code and memory of a process: the first 16 say what is mapped and how, the others are what
- * lies there.  Run from some places of it, with all hooks; every run ends within its budget, and gives the
- * same after it was undone.
+ * The bytes are code and memory of a process: the first 16 say what is mapped and how, the others
+ * are what lies there.  Run from some places of it, with all hooks; every run ends within its
+ * budget, and gives the same after it was undone.
  */
 #include <stdlib.h>
 #include <string.h>

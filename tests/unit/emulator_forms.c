@@ -78,12 +78,19 @@ bool is_bit_test(ZydisMnemonic mnemonic)
            mnemonic == ZYDIS_MNEMONIC_BTR || mnemonic == ZYDIS_MNEMONIC_BTC;
 }
 
-/* bt [rcx], rcx and its like reach anywhere: they cannot be run natively. */
+/*
+ * bt [rcx], rcx and its like reach anywhere, and pop [rsp + 0x12345] has its two operands far from
+ * each other: they cannot be run natively.
+ */
 static bool reaches_anywhere(const struct subject *subject)
 {
     const ZydisDecodedOperand *to = &subject->operands[0], *by = &subject->operands[1];
-    if (!is_bit_test(subject->instruction.mnemonic) || to->type != ZYDIS_OPERAND_TYPE_MEMORY ||
-        by->type != ZYDIS_OPERAND_TYPE_REGISTER)
+    ZydisMnemonic mnemonic = subject->instruction.mnemonic;
+    if (to->type != ZYDIS_OPERAND_TYPE_MEMORY)
+        return false;
+    if (mnemonic == ZYDIS_MNEMONIC_POP || mnemonic == ZYDIS_MNEMONIC_PUSH)
+        return to->mem.base == ZYDIS_REGISTER_RSP && llabs(to->mem.disp.value) > 64;
+    if (!is_bit_test(mnemonic) || by->type != ZYDIS_OPERAND_TYPE_REGISTER)
         return false;
     int id = ZydisRegisterGetId(by->reg.value);
     return id == ZydisRegisterGetId(to->mem.base) || id == ZydisRegisterGetId(to->mem.index);
@@ -109,9 +116,12 @@ static void add_subject(const uint8_t *bytes, size_t size)
     form->subjects[form->nr_subjects++] = subject;
 }
 
-/* --- making instructions ---------------------------------------------------------------------------- */
+/* --- making instructions ---------------------------------------------------------------------- */
 
-/* Kinds of operands: registers of 1 to 8 bytes, vectors, masks, memory of 1 to 64 bytes, immediates. */
+/*
+ * Kinds of operands: registers of 1 to 8 bytes, vectors, masks, memory of 1 to 64 bytes,
+ * immediates.
+ */
 enum operand_kind {
     KIND_R8,
     KIND_R16,
@@ -287,7 +297,7 @@ static void make_string(ZydisMnemonic mnemonic)
         try_kinds(mnemonic, NULL, 0, prefixes[i]);
 }
 
-/* Control leaves the code, or goes where no test can follow; those are tested as whole functions. */
+/* Control leaves the code, or goes where no test can follow: tested as whole functions. */
 const ZydisMnemonic forms_elsewhere[] = {ZYDIS_MNEMONIC_JMP, ZYDIS_MNEMONIC_CALL,
                                          ZYDIS_MNEMONIC_RET, ZYDIS_MNEMONIC_SYSCALL, 0};
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Instructions to compare the interpreter by: for each mnemonic that it has a rule for, operands of all kinds
- * and sizes are tried with Zydis' encoder.  What differs only in the registers is one form.
+ * Instructions to compare the interpreter by: for each mnemonic that it has a rule for, operands of
+ * all kinds and sizes are tried with Zydis' encoder.  What differs only in the registers is one
+ * form.
  */
 #pragma once
 

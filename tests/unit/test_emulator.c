@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The interpreter on whole functions: of this program, of the C library, at several levels of
- * optimisation, in a child that is a copy of this process; the same functions are run natively here.  And what
- * it promises beside: undo, budgets, faults, intercepts, hooks, own memory.
+ * optimisation, in a child that is a copy of this process; the same functions are run natively
+ * here.  And what it promises beside: undo, budgets, faults, intercepts, hooks, own memory.
  */
 #include "unit.h"
 
@@ -28,7 +28,7 @@ static pid_t child;
 static struct target target;
 static uint64_t (*lazy_call)(uint64_t);
 
-/* --- the target ----------------------------------------------------------------------------------- */
+/* --- the target ------------------------------------------------------------------------------- */
 
 static int begin(void **state)
 {
@@ -92,7 +92,7 @@ static void check_end(struct emulator *emulator, enum emulator_end is, enum emul
                  (unsigned long long)emulator->pc, (unsigned long long)emulator->fault_addr);
 }
 
-/* --- whole functions ------------------------------------------------------------------------------ */
+/* --- whole functions -------------------------------------------------------------------------- */
 
 static void run_subject(struct emulator *emulator, const struct subject_function *subject,
                         uint64_t seed, const char *level)
@@ -159,7 +159,7 @@ static void test_lazy_binding(void **state)
     emulator_free(emulator);
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static uint64_t add_far(uint64_t step)
 {
@@ -265,7 +265,7 @@ static void test_own_memory(void **state)
     emulator_free(emulator);
 }
 
-/* --- ends ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static uint64_t loop_forever(uint64_t step)
 {
@@ -354,7 +354,7 @@ static void test_faults(void **state)
     emulator_free(emulator);
 }
 
-/* --- intercepts and calls ------------------------------------------------------------------------- */
+/* --- intercepts and calls --------------------------------------------------------------------- */
 
 __attribute__((noinline)) static uint64_t inner(uint64_t number)
 {
@@ -442,7 +442,7 @@ static void test_abandon(void **state)
     emulator_free(emulator);
 }
 
-/* --- hooks ---------------------------------------------------------------------------------------- */
+/* --- hooks ------------------------------------------------------------------------------------ */
 
 struct told {
     uint64_t reads, last_addr, last_value;
@@ -545,13 +545,15 @@ static void test_system_calls(void **state)
     emulator_free(emulator);
 }
 
-/* --- odd ways of returning ------------------------------------------------------------------------ */
+/* --- odd ways of returning -------------------------------------------------------------------- */
 
 uint64_t odd_retpoline(uint64_t (*function)(uint64_t), uint64_t number);
 uint64_t odd_push_return(uint64_t (*function)(uint64_t), uint64_t number);
 uint64_t odd_change_own_return(uint64_t number);
 uint64_t odd_stack_switch(uint64_t *stack);
 uint64_t odd_unknown_flag(uint64_t number);
+uint64_t odd_save(uint64_t *area, uint64_t number);
+uint64_t odd_save_compact(uint64_t *area, uint64_t number);
 
 __asm__(".intel_syntax noprefix\n"
         "odd_retpoline:\n" /* calls rdi(rsi) through a return */
@@ -567,7 +569,30 @@ __asm__(".intel_syntax noprefix\n"
         "3: mov eax, 9\n  ret\n"
         "odd_unknown_flag:\n"
         "  xor eax, eax\n  imul rdi, rdi\n  setz al\n  ret\n"
+        ".irp kind, , c\n" /* number * 2, if the registers are saved and restored */
+        ".ifb \\kind\nodd_save:\n.else\nodd_save_compact:\n.endif\n"
+        "  movq xmm5, rsi\n  vpbroadcastq ymm6, xmm5\n  mov eax, 0xee\n  xor edx, edx\n"
+        "  xsave\\kind [rdi]\n"
+        "  pxor xmm5, xmm5\n  vpxor ymm6, ymm6, ymm6\n"
+        "  xrstor [rdi]\n"
+        "  vextracti128 xmm7, ymm6, 1\n  movq rax, xmm7\n  movq rcx, xmm5\n  add rax, rcx\n  ret\n"
+        ".endr\n"
         ".att_syntax\n");
+
+/* Only interpreted: the processor may have no AVX. */
+static void test_saved_registers(void **state)
+{
+    (void)state;
+    struct emulator *emulator = emulator_with(NULL);
+    uint64_t area = emulator_allocate(emulator, 4096);
+    check_end(emulator, run(emulator, odd_save, area, 1234), EMULATOR_RETURNED, "xsave");
+    assert_int_equal(emulator->registers[RAX], 2468);
+    emulator_undo(emulator);
+    area = emulator_allocate(emulator, 4096);
+    check_end(emulator, run(emulator, odd_save_compact, area, 1234), EMULATOR_RETURNED, "xsavec");
+    assert_int_equal(emulator->registers[RAX], 2468);
+    emulator_free(emulator);
+}
 
 static void test_odd_returns(void **state)
 {
@@ -597,7 +622,7 @@ int main(void)
         cmocka_unit_test(test_budget),          cmocka_unit_test(test_faults),
         cmocka_unit_test(test_intercepts),      cmocka_unit_test(test_abandon),
         cmocka_unit_test(test_hooks),           cmocka_unit_test(test_system_calls),
-        cmocka_unit_test(test_odd_returns),
+        cmocka_unit_test(test_odd_returns),     cmocka_unit_test(test_saved_registers),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

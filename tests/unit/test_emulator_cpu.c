@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The emulator against the processor, one instruction at a time.  For each mnemonic that has a rule, operands of
- * all kinds and sizes are tried with Zydis' encoder; each form that the emulator says to know is run, with
- * random registers, flags and memory, by both, and everything that they leave is compared.
+ * The emulator against the processor, one instruction at a time.  For each mnemonic that has a
+ * rule, operands of all kinds and sizes are tried with Zydis' encoder; each form that the emulator
+ * says to know is run, with random registers, flags and memory, by both, and everything that they
+ * leave is compared.
  *
  *   test_emulator_cpu [seed [states a form]]
  *
@@ -29,7 +30,7 @@ static struct target target;
 static struct core_segment segments[3];
 static struct mapping mappings[3];
 
-/* --- states ----------------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 
 static uint64_t random_word(void)
 {
@@ -212,7 +213,7 @@ static void make_state(struct native_state *state, const struct subject *subject
     make_equal(state, subject);
 }
 
-/* --- running by the emulator -------------------------------------------------------------------------- */
+/* --- running by the emulator ------------------------------------------------------------------ */
 
 static struct native_state *emulated; /* before, then after */
 static struct flags emulated_flags;
@@ -293,7 +294,7 @@ static void emulator_begin(void)
     emulator_intercept(emulator, (uint64_t)native_end, at_end, NULL);
 }
 
-/* --- comparing ---------------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static uint64_t unknown_flags(void)
 {
