@@ -72,7 +72,7 @@ static plan_type_id add_read(struct plan_builder *builder, plan_type_id vec, pla
     plan_type_id io_type = sample_struct(builder, PLAN_TYPE_STRUCT, "demo::Io", 32, io, 2);
     const struct sample_member conn[] = {{"io", io_type, 0}};
     const struct sample_member fields[] = {
-        {"conn", sample_struct(builder, PLAN_TYPE_STRUCT, "demo::Conn", 32, conn, 1), 16 - 8},
+        {"conn", sample_struct(builder, PLAN_TYPE_STRUCT, "demo::Conn", 32, conn, 1), 8},
         {"pair", sample_struct(builder, PLAN_TYPE_STRUCT, "(u64, u64)", 16, pair, 2), AT_PAIR},
         {"__0", word, 56}};
     plan_type_id read =
@@ -376,6 +376,8 @@ static void test_words_of_one_field(void **state)
         hold(CELL_FUTURE + 16, 24);
         hold(CELL_FUTURE + 24, 40);
         hold(CELL_FUTURE + 32, 56);
+        hold(CELL_FUTURE + AT_PAIR + 8, 72); /* no name of its own */
+        hold(CELL_FUTURE + AT_PAIR, 88);
     }
     build();
     const struct snapshot_holding *row =
@@ -383,7 +385,12 @@ static void test_words_of_one_field(void **state)
     assert_int_equal(
         expect(frame_of(1, 0), HOLDING_FIELD, "conn.io.read_buf", 24 + 40 + 56, 3)->slot,
         row->slot);
-    expect_nothing_else(frame_of(0, 0), 120, 1);
+    row = expect(frame_of(0, 0), HOLDING_FIELD, "pair", 72 + 88, 2);
+    const struct snapshot_slot *slot = &snapshot_slots(&world.snapshot, NULL)[row->slot - 1];
+    assert_int_equal(slot->offset_bytes, AT_PAIR);
+    assert_int_equal(slot->inline_bytes, 16);
+    assert_string_equal(snapshot_string(&world.snapshot, slot->type), "(u64, u64)");
+    expect_nothing_else(frame_of(0, 0), 120 + 160, 2);
 }
 
 /* A plain future that is a variable: its bytes are the variable's. */
