@@ -29,6 +29,18 @@ __attribute__((noinline)) static int local_subject(int number)
     return number + 1;
 }
 
+/* Which of several functions it is, is asked when the program is loaded. */
+typedef int choice_fn(int number);
+int image_symbols_choice(int number);
+choice_fn *image_symbols_resolver(void);
+
+__attribute__((no_sanitize("address", "undefined"))) choice_fn *image_symbols_resolver(void)
+{
+    return image_symbols_subject;
+}
+
+int image_symbols_choice(int number) __attribute__((ifunc("image_symbols_resolver")));
+
 static int begin(void **state)
 {
     struct error err;
@@ -131,6 +143,10 @@ static void test_resolvers(void **state)
     const struct target_image *libc = image_called("/libc.so.6");
     void *handle = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
     (void)state;
+    struct looking own =
+        look(&target.images[0], "image_symbols_choice", (uint64_t)&image_symbols_resolver);
+    assert_true(own.is_ifunc && own.nr_wanted >= 1 && own.nr_wanted == own.nr);
+    assert_int_equal(image_symbols_choice(2), 2 * image_symbols_data);
     assert_non_null(handle);
     static const char *const names[] = {"memset", "strlen", "memchr"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {

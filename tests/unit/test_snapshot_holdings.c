@@ -525,12 +525,13 @@ static void test_reads_of_others(void **state)
         add_task();
         add_frame(0, world.serve, CELL_FUTURE);
         if (i != 1)
-            read_word(CELL_FUTURE + AT_NAME);
+            read_word(CELL_FUTURE + (i ? AT_NAME : AT_REQUEST));
     }
     build();
-    expect_status(0, "name", SLOT_LIVE);
-    expect_status(1, "name", SLOT_GONE);
-    expect_status(2, "name", SLOT_LIVE);
+    for (uint32_t i = 0; i < 3; i++) {
+        expect_status(i, "request", i == 0 ? SLOT_LIVE : SLOT_GONE);
+        expect_status(i, "name", i == 2 ? SLOT_LIVE : SLOT_GONE);
+    }
 }
 
 static void test_no_account(void **state)
