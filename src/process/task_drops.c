@@ -316,6 +316,8 @@ static void drop_span(void *context, unsigned worker, size_t span)
 
 #define APPEND(drops, name, from, nr)                                                              \
     do {                                                                                           \
+        if (!(nr)) /* then `from` may be NULL */                                                   \
+            break;                                                                                 \
         (drops)->name = array_reserve((drops)->name, &(drops)->name##_capacity,                    \
                                       (drops)->nr_##name + (nr), sizeof(*(drops)->name));          \
         memcpy((drops)->name + (drops)->nr_##name, (from), (nr) * sizeof(*(drops)->name));         \

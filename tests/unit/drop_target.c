@@ -16,7 +16,9 @@ enum { ROOM_BYTES = 16 << 20, LIMIT_MS = 60000 };
 void drop_target_init(struct drop_target *drop)
 {
     *drop = (struct drop_target){.blocks.allocator = HEAP_GLIBC};
-    drop->room = mmap(NULL, ROOM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* Below 4 GB, as in a program that is not moved: half a word could be an address. */
+    drop->room = mmap(NULL, ROOM_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     assert_true(drop->room != MAP_FAILED);
 }
 

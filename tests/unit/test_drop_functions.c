@@ -264,9 +264,16 @@ static void test_what_is_refused(void **state)
     const uint64_t huge = ((uint64_t)256 << 20) + 1;
     void *hole = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     (void)state;
-    call_stops(memcpy, at(buffer), at(native), huge, "it copies memory that is not there");
-    call_stops(memmove, at(buffer), at(native), UINT64_MAX, "it copies memory that is not there");
+    /* Whichever lies before the other: one of them would begin at its begin. */
+    call_stops(memcpy, at(outside), at(buffer), huge, "it copies memory that is not there");
+    assert_int_equal(word_at(outside), outside[0]);
+    call_stops(memcpy, at(buffer), at(outside), huge, "it copies memory that is not there");
+    assert_true(emulator_read(run.emulator, at(buffer), after, 16));
+    assert_memory_equal(after, buffer, 16); /* not even begun */
+    call_stops(memmove, at(buffer), at(outside), UINT64_MAX, "it copies memory that is not there");
     call_stops(memset, at(buffer), 0, huge, "it fills too much memory");
+    assert_true(emulator_read(run.emulator, at(buffer), after, 16));
+    assert_memory_equal(after, buffer, 16);
     call_stops(memcpy, at(buffer), at(hole), 8, "it copies memory that is not there");
     call_stops(memcpy, at(hole), at(buffer), 8, "it copies memory that is not there");
     call_stops(memcpy, at(memcpy), at(buffer), 8, "it copies memory that is not there");

@@ -219,6 +219,8 @@ static void test_many_tasks(void **state)
         if (blocks[i])
             expect_held(i, blocks[i], slot(i, 8), 0);
         assert_int_equal(world.drops.rows[i].held_bytes, blocks[i] ? 24 + 16 * i : 0);
+        assert_int_equal(world.drops.rows[i].nr_reads, 9);
+        assert_int_equal(world.drops.reads[world.drops.rows[i].first_read], slot(i, 0));
     }
     assert_int_equal(world.drops.nr_drops, NR - NR / 5);
 }
