@@ -6,10 +6,8 @@
 #include "process/drop_functions.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -376,16 +374,17 @@ void drop_functions_intercept(const struct drop_functions *functions, struct emu
 
 /* --- drop glue ------------------------------------------------------------------------------- */
 
-/* `<X as Drop>::drop` in both manglings; of drop glue, every compiler's name. */
+/*
+ * The whole drop of a value.  `<X as Drop>::drop` is only the first part of one: what follows would free
+ * what that part had taken out.  Those of alloc take out nothing.
+ */
 static bool is_glue(const char *name)
 {
-    static const char legacy[] = "4drop17h0123456789abcdefE";
-    enum { LEGACY_BYTES = sizeof(legacy) - 1, PREFIX_BYTES = LEGACY_BYTES - 17 };
-    size_t length = strlen(name);
-    return strstr(name, "drop_in_place") || strstr(name, "drop_glue") ||
-           (length > LEGACY_BYTES &&
-            strncmp(name + length - LEGACY_BYTES, legacy, PREFIX_BYTES) == 0) ||
-           (name[0] == '_' && name[1] == 'R' && str_ends_with(name, "4drop"));
+    if (strstr(name, "drop_in_place") || strstr(name, "drop_glue"))
+        return true;
+    const char *crate = str_starts_with(name, "_RNvX") ? strstr(name, "Cs") : NULL;
+    crate = crate ? strchr(crate, '_') : NULL;
+    return crate && str_starts_with(crate, "_5alloc") && str_ends_with(name, "4Drop4drop");
 }
 
 static void take_glue(void *context, const char *name, uint64_t addr, bool is_ifunc)
@@ -399,45 +398,4 @@ void drop_functions_list_glue(struct map *glue, const struct target *target)
     map_init(glue);
     for (size_t i = 0; i < target->nr_images; i++)
         image_symbols_visit(&target->images[i], take_glue, glue);
-}
-
-/* --- system calls: the copy has no files; what others would see does not happen ---------------- */
-
-static enum emulator_answer answer_futex(void *context, struct emulator *emulator)
-{
-    switch (emulator->registers[RSI] & FUTEX_CMD_MASK) {
-    case FUTEX_WAKE:
-    case FUTEX_WAKE_BITSET:
-    case FUTEX_WAKE_OP:
-    case FUTEX_REQUEUE:
-    case FUTEX_CMP_REQUEUE:
-        return answer(emulator, 0);
-    default:
-        return stop(context, "it waits for a lock that a thread holds");
-    }
-}
-
-enum emulator_answer drop_answer_syscall(void *context, struct emulator *emulator, uint64_t number)
-{
-    switch (number) {
-    case SYS_futex:
-        return answer_futex(context, emulator);
-    case SYS_write:
-    case SYS_sendto:
-        return answer(emulator, emulator->registers[RDX]);
-    case SYS_close:
-    case SYS_epoll_ctl:
-    case SYS_shutdown:
-    case SYS_munmap:
-    case SYS_madvise:
-    case SYS_fcntl:
-    case SYS_unlink:
-    case SYS_unlinkat:
-    case SYS_kill:
-        return answer(emulator, 0);
-    case SYS_sched_yield:
-        return stop(context, "it waits for another thread");
-    default:
-        return stop(context, "it makes a system call whose answer is not known");
-    }
 }

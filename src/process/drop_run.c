@@ -15,8 +15,17 @@ bool addr_in_ranges(const struct addr_range *ranges, size_t nr, uint64_t addr)
     return at && addr < ranges[at - 1].end;
 }
 
+/* Its thread-local memory or, below that in the same mapping, its stack; the vector of the loader's too. */
+static bool is_of_thread(const struct drop_run *run, uint64_t addr)
+{
+    enum { LOCAL_BYTES = 256 << 10, VECTOR_OFFSET = 8 };
+    const uint64_t pointer = run->circumstances.thread_pointer;
+    return pointer - addr - 1 < LOCAL_BYTES || addr - pointer == VECTOR_OFFSET;
+}
+
 static void note_word(struct drop_run *run, uint64_t addr, uint64_t value)
 {
+    run->has_asked_thread |= is_of_thread(run, addr);
     if (value >= run->blocks->lowest && value < run->blocks->highest) {
         run->loads =
             array_reserve(run->loads, &run->loads_capacity, run->nr_loads + 1, sizeof(*run->loads));
@@ -70,24 +79,15 @@ void drop_run_add_free(struct drop_run *run, uint64_t addr)
         (struct drop_free){addr, addr == run->sized_addr ? run->sized_bytes : ~(uint64_t)0};
 }
 
-static uint64_t thread_pointer(const struct target *target)
-{
-    for (size_t i = 0; i < target->nr_threads; i++)
-        if (target->threads[i].thread_pointer)
-            return target->threads[i].thread_pointer;
-    return 0;
-}
-
 void drop_run_init(struct drop_run *run, const struct target *target,
                    const struct heap_blocks *blocks, const struct drop_functions *functions)
 {
-    *run = (struct drop_run){.blocks = blocks};
+    *run = (struct drop_run){.blocks = blocks, .target = target};
     const struct emulator_hooks hooks = {.context = run,
                                          .on_read = on_read,
                                          .on_change = on_change,
                                          .on_syscall = drop_answer_syscall};
     run->emulator = emulator_new(target, &hooks, CACHE_BYTES);
-    emulator_set_thread_pointer(run->emulator, thread_pointer(target));
     drop_functions_intercept(functions, run->emulator, run);
 }
 
@@ -101,10 +101,18 @@ void drop_run_deinit(struct drop_run *run)
     *run = (struct drop_run){0};
 }
 
+void drop_run_set(struct drop_run *run, const struct drop_circumstances *circumstances)
+{
+    run->circumstances = *circumstances;
+    emulator_set_thread_pointer(run->emulator, circumstances->thread_pointer);
+}
+
 void drop_run_reset(struct drop_run *run)
 {
     emulator_undo(run->emulator);
     run->nr_loads = run->nr_frees = run->nr_changes = run->nr_reads = 0;
     run->sized_addr = 0;
+    run->nr_yields = 0;
+    run->has_asked_thread = run->has_asked_kernel = false;
     run->stop_reason = NULL;
 }

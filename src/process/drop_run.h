@@ -25,8 +25,21 @@ struct drop_change {
     uint64_t addr, before;
 };
 
+/*
+ * What a run was told that another might be told otherwise: by the thread on which it is made, by
+ * the kernel.  drop_doubt.h makes it again, to see whether it matters.
+ */
+struct drop_circumstances {
+    uint64_t thread_pointer;
+    bool are_calls_refused; /* system calls fail whose outcome nobody can know */
+};
+
 struct drop_run {
     struct emulator *emulator;
+    const struct target *target;
+    struct drop_circumstances circumstances;
+    bool has_asked_thread, has_asked_kernel; /* it depends on them, maybe */
+    unsigned nr_yields;
     const struct heap_blocks *blocks;
     const struct addr_range *futures; /* whose reads are noted; by address, apart from each other */
     size_t nr_futures;
@@ -46,6 +59,8 @@ struct drop_run {
 void drop_run_init(struct drop_run *run, const struct target *target,
                    const struct heap_blocks *blocks, const struct drop_functions *functions);
 void drop_run_deinit(struct drop_run *run);
+/* For all runs from now on. */
+void drop_run_set(struct drop_run *run, const struct drop_circumstances *circumstances);
 /* Forgets what was seen and written. */
 void drop_run_reset(struct drop_run *run);
 

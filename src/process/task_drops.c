@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/parallel.h"
+#include "process/drop_doubt.h"
 #include "process/drop_trace.h"
 
 enum {
@@ -37,6 +38,7 @@ struct dropping {
     uint32_t
         *first_frame; /* by task: frames outside of the cell, in `frames`; one more at the end */
     struct addr_range *frames; /* of all tasks, by task and address */
+    struct drop_threads_table threads;
     struct drop_worker *workers;
     struct drop_rows *rows; /* by span */
     uint64_t max_instructions;
@@ -136,6 +138,14 @@ static struct drop_worker *worker_of(struct dropping *dropping, unsigned number)
     return worker;
 }
 
+/* As a thread of its runtime does it, where all goes well. */
+static void set_usual(const struct dropping *dropping, struct drop_run *run,
+                      const struct task_cell *cell)
+{
+    drop_run_set(run, &(struct drop_circumstances){
+                          drop_threads_of(&dropping->threads, cell)->pointers[0], false});
+}
+
 static enum emulator_end run_function(const struct dropping *dropping, struct drop_run *run,
                                       const struct task_cell *cell, uint64_t function)
 {
@@ -172,6 +182,7 @@ static void find_dealloc(struct dropping *dropping, struct drop_run *run,
     static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
     uint64_t words[NR_SLOTS];
     uint64_t vtable = dropping->cells->kinds[cell->kind].vtable;
+    set_usual(dropping, run, cell);
     if (target_read(dropping->target, vtable, words, sizeof(words)) != sizeof(words))
         return;
     for (unsigned i = 0; i < NR_SLOTS && !dropping->deallocs[cell->kind]; i++) {
@@ -243,17 +254,49 @@ static bool leave_out(const struct dropping *dropping, struct drop_run *run, enu
     return false;
 }
 
-static void run_dealloc(const struct dropping *dropping, struct drop_worker *worker,
-                        const struct task_cell *cell, const char **reason)
+struct again {
+    const struct dropping *dropping;
+    const struct task_cell *cell;
+};
+
+static bool run_again(struct drop_run *run, const void *context)
+{
+    const struct again *again = context;
+    return run_function(again->dropping, run, again->cell,
+                        again->dropping->deallocs[again->cell->kind]) == EMULATOR_RETURNED;
+}
+
+/* As one of the threads does it that end such tasks: where the first was just busy, by the next. */
+static enum emulator_end run_first(const struct dropping *dropping, struct drop_run *run,
+                                   const struct task_cell *cell)
+{
+    const struct drop_threads *threads = drop_threads_of(&dropping->threads, cell);
+    enum emulator_end end;
+    for (unsigned i = 0;; i++) {
+        drop_run_set(run, &(struct drop_circumstances){threads->pointers[i], false});
+        end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
+        if (end == EMULATOR_RETURNED || !run->has_asked_thread || i + 1 == threads->nr)
+            return end;
+        drop_run_reset(run);
+    }
+}
+
+/* Why it did not come to its end, or why another run of it may free something else. */
+static const char *run_dealloc(const struct dropping *dropping, struct drop_worker *worker,
+                               const struct task_cell *cell, bool *has_failed)
 {
     enum { MAX_LEFT_OUT = 64 };
     struct drop_run *run = &worker->run;
-    enum emulator_end end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
-    if (end != EMULATOR_RETURNED)
-        *reason = reason_of(worker, end);
+    enum emulator_end end = run_first(dropping, run, cell);
+    *has_failed = end != EMULATOR_RETURNED;
+    if (!*has_failed)
+        return drop_doubt_settle(run, drop_threads_of(&dropping->threads, cell), run_again,
+                                 &(struct again){dropping, cell});
+    const char *reason = reason_of(worker, end);
     for (int i = 0; dropping->is_second && end != EMULATOR_RETURNED && i < MAX_LEFT_OUT; i++)
         if (end == EMULATOR_BUDGET || !leave_out(dropping, run, &end))
             break;
+    return reason;
 }
 
 static void drop_task(struct dropping *dropping, struct drop_worker *worker, uint32_t task,
@@ -266,8 +309,9 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
     struct drop_trace trace = {.blocks = dropping->drops->blocks,
                                .cell_block = block_of(dropping, cell->addr)};
     run->futures = ranges;
-    run_dealloc(dropping, worker, cell, &drop->reason);
-    dropping->has_failed[task] = drop->reason && !dropping->is_second;
+    bool has_failed;
+    drop->reason = run_dealloc(dropping, worker, cell, &has_failed);
+    dropping->has_failed[task] = has_failed && !dropping->is_second;
     begin_rows(drop, rows);
     if (!dropping->has_failed[task]) {
         drop_trace_take(&trace, run, dropping->is_cell, rows);
@@ -392,6 +436,7 @@ static void drop_shared(void *context, unsigned number, size_t shared)
     const struct task_cell *cell = &dropping->cells->rows[share->task];
     struct drop_run *run = &worker_of(dropping, number)->run;
     uint64_t count = share->nr_refs;
+    set_usual(dropping, run, cell);
     emulator_write(run->emulator, share->count_addr, &count, sizeof(count));
     run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
     parts->blocks = memory_alloc((run->nr_frees + 1) * sizeof(*parts->blocks));
@@ -463,7 +508,7 @@ static void read_shared(struct dropping *dropping)
     free(dropping->parts);
 }
 
-static void run_again(struct dropping *dropping, size_t nr_spans)
+static void run_failed_again(struct dropping *dropping, size_t nr_spans)
 {
     bool has_failed = false;
     for (size_t i = 0; i < dropping->cells->nr; i++)
@@ -539,15 +584,17 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
         .max_instructions = MIN_INSTRUCTIONS + blocks->nr * INSTRUCTIONS_A_BLOCK,
     };
     drop_functions_find(&dropping.functions, cells->target);
+    drop_threads_find(&dropping.threads, cells);
     mark_cells(&dropping);
     list_frames(&dropping, futures);
     find_deallocs(&dropping);
     parallel_for(nr_spans, drop_span, &dropping);
-    run_again(&dropping, nr_spans);
+    run_failed_again(&dropping, nr_spans);
     put_together(&dropping, nr_spans);
     read_shared(&dropping);
     end_workers(&dropping, nr_workers);
     drop_functions_deinit(&dropping.functions);
+    drop_threads_deinit(&dropping.threads);
     free(dropping.rows);
     free(dropping.has_failed);
     free(dropping.is_cell);

@@ -4,12 +4,13 @@
 use crate::values::text;
 use crate::{special_values, values, Places};
 use ledger::Cases;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, LazyLock, Mutex, RwLock};
 use std::time::Instant;
+use tokio::runtime::Handle;
 
 static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static NAMES: LazyLock<RwLock<HashMap<usize, String>>> = LazyLock::new(RwLock::default);
@@ -17,6 +18,7 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
+    static IS_FIRST: Cell<bool> = const { Cell::new(false) };
     static COUNT: RefCell<usize> = const { RefCell::new(0) };
     static LOG: RefCell<Vec<usize>> = RefCell::new(Vec::with_capacity(8));
 }
@@ -128,6 +130,44 @@ fn spans() -> Vec<Span> {
     (0..6).map(new).collect()
 }
 
+/// Cleans up in a task of its own, where a runtime is entered.
+struct StartsTask(Option<Vec<u8>>);
+
+impl Drop for StartsTask {
+    fn drop(&mut self) {
+        let buffer = self.0.take();
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(async move {
+                std::future::pending::<()>().await;
+                drop(buffer);
+            }));
+        }
+    }
+}
+
+/// The first thread keeps it.
+struct AsksThread(Vec<u8>);
+
+impl Drop for AsksThread {
+    fn drop(&mut self) {
+        if IS_FIRST.get() {
+            std::mem::forget(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+/// Keeps it where there is nothing to remove: what asyncmem cannot know.
+struct Removes(Vec<u8>, [String; 2]);
+
+impl Drop for Removes {
+    fn drop(&mut self) {
+        if std::fs::remove_file("/nonexistent/file").is_err() {
+            std::mem::forget(std::mem::take(&mut self.0));
+        }
+        black_box(&self.1);
+    }
+}
+
 /// Locked by nobody, but not for the first time.
 fn warmed_up<T>(made: fn() -> T) -> T {
     drop(made());
@@ -137,6 +177,7 @@ fn warmed_up<T>(made: fn() -> T) -> T {
 pub fn start(cases: &mut Cases, places: &Places) {
     // What is given away is not to move what is there: that would be freed too.
     POOL.lock().expect("nobody panics").reserve(64);
+    IS_FIRST.set(true);
     values!(cases, places.many;
         drop_counts: Counts(vec![1; 210]), drop_allocates: Allocates(vec![1; 22]),
         drop_touches_thread: TouchesThread(text(240)), drop_takes_time: TakesTime(Instant::now(), vec![1; 260]),
@@ -146,6 +187,9 @@ pub fn start(cases: &mut Cases, places: &Places) {
     );
     special_values!(cases, places.many;
         drop_returns: Returns(vec![1; 2300], text(40)), drop_unregisters: Unregisters::new(),
-        drop_logs_in_thread: warmed_up(|| LogsInThread(text(250))),
+        drop_logs_in_thread: warmed_up(|| LogsInThread(text(250))), drop_starts_task: StartsTask(Some(vec![1; 2400])),
+        drop_asks_thread: AsksThread(vec![1; 2500]),
+        drop_removes: Removes(vec![1; 2700], [text(27), text(28)]),
     );
+    special_values!(cases, places.one; drop_starts_task_of_one: StartsTask(Some(vec![1; 2400])));
 }
