@@ -354,7 +354,7 @@ static void holds_after_any_instruction(void **state)
     uint64_t random = 99;
     struct heap_blocks blocks;
     struct target target = {0};
-    pid_t pid = start("heap_subject", "1 0 100000000");
+    pid_t pid = start("heap_subject", "1 0 100000000 alone");
     wait_for_stage(pid, 1);
     read_heap(&blocks, pid);
     nr_baseline = blocks.nr;
@@ -505,5 +505,6 @@ int main(void)
         cmocka_unit_test_teardown(holds_after_any_instruction, end_children),
         cmocka_unit_test_teardown(survives_damage, end_children),
     };
+    cmocka_set_test_filter(getenv("HEAP_TESTS")); /* NULL: all */
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
