@@ -317,11 +317,14 @@ static void test_waiting(void **state)
     (void)state;
     assert_int_equal(call(subject_wakes, at(outside), 0, 0), 0);
     call_stops(subject_waits, at(outside), 0, 0, "it waits for a lock that a thread holds");
-    call_stops(subject_yields, 0, 0, 0, "it waits for another thread");
     call_stops(subject_asks_for_parent, 0, 0, 0,
                "it makes a system call whose answer is not known");
     drop_run_reset(&run);
     assert_null(run.stop_reason);
+    for (int i = 0; i < 4; i++) /* a few times are politeness */
+        call(subject_yields, 0, 0, 0);
+    assert_int_equal(run_it(subject_yields, 0, 0, 0), EMULATOR_STOPPED);
+    assert_string_equal(run.stop_reason, "it waits for another thread");
 }
 
 static void test_ends_of_the_program(void **state)
@@ -434,8 +437,8 @@ static void test_glue(void **state)
     drop_functions_list_glue(&glue, &child.target);
     assert_non_null(map_find(&glue, at(subject_glue_legacy)));
     assert_non_null(map_find(&glue, at(subject_glue_v0)));
-    assert_non_null(map_find(&glue, at(subject_drop_legacy)));
-    assert_non_null(map_find(&glue, at(subject_drop_v0)));
+    assert_null(map_find(&glue, at(subject_drop_legacy))); /* a part of a drop only */
+    assert_null(map_find(&glue, at(subject_drop_v0)));
     assert_null(map_find(&glue, at(subject_no_glue)));
     assert_null(map_find(&glue, at(subject_counts)));
     map_deinit(&glue);
