@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * Parts come before wholes in a plan, but where types lead back to themselves: a few passes more find
- * what those own.
- */
+/* Parts come before wholes in a plan (plan_open makes sure): one pass over the types. */
 #include "model/needs_drop.h"
 
 #include <stdlib.h>
@@ -106,17 +103,9 @@ static enum needs_drop of_type(const struct needs_drops *drops, const struct pla
 
 void needs_drops_init(struct needs_drops *drops, const struct plan *plan)
 {
-    enum { MAX_PASSES = 4 };
-    bool has_changed = true;
     drops->types = memory_alloc(plan->nr_types + 1);
-    for (int pass = 0; has_changed && pass < MAX_PASSES; pass++) {
-        has_changed = false;
-        for (uint32_t i = 0; i < plan->nr_types; i++) {
-            uint8_t type = (uint8_t)of_type(drops, plan, &plan->types[i]);
-            has_changed |= type != drops->types[i];
-            drops->types[i] = type;
-        }
-    }
+    for (uint32_t i = 0; i < plan->nr_types; i++)
+        drops->types[i] = (uint8_t)of_type(drops, plan, &plan->types[i]);
 }
 
 void needs_drops_deinit(struct needs_drops *drops)

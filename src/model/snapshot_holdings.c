@@ -138,27 +138,61 @@ static plan_type_id variant_at(const struct plan *plan, const struct plan_type *
     return found;
 }
 
-/* "conn.io.read_buf": the way to the innermost field at `offset` that can own heap; *id is its type. */
+/*
+ * "conn.io.read_buf": the way to the innermost named field at `offset` that can own heap; *id is its type,
+ * *offset where it begins.
+ */
 static bool field_path(const struct plan *plan, plan_type_id *id, uint64_t *offset,
                        struct text *path)
 {
     enum { MAX_STEPS = 32, WORD_BYTES = 8 };
     uint64_t at = *offset, start = 0;
+    plan_type_id part = *id;
     for (int step = 0; step < MAX_STEPS; step++) {
-        const struct plan_type *type = plan_type(plan, *id);
+        const struct plan_type *type = plan_type(plan, part);
         if (step && (type->size_bytes <= WORD_BYTES || is_owner_type(plan, type)))
             break;
         uint64_t inside = at;
-        plan_type_id next = type->kind == PLAN_TYPE_VARIANTS ? variant_at(plan, type, at)
-                                                             : member_at(plan, type, &inside, path);
-        if (!next.v)
+        const size_t length = path->length;
+        part = type->kind == PLAN_TYPE_VARIANTS ? variant_at(plan, type, at)
+                                                : member_at(plan, type, &inside, path);
+        if (!part.v)
             break;
         start += at - inside;
         at = inside;
-        *id = next;
+        if (path->length > length) { /* else a part of the field that has a name */
+            *id = part;
+            *offset = start;
+        }
     }
-    *offset = start;
     return path->length > 0;
+}
+
+static uint32_t add_field(struct snapshot_building *build, const struct task_frame *frame,
+                          uint64_t addr)
+{
+    const struct image_names *image = &build->images[frame->plan];
+    plan_type_id type = frame->type;
+    uint64_t offset = addr - frame->addr;
+    uint32_t slot = 0;
+    struct text path;
+    text_init(&path);
+    if (field_path(image->plan, &type, &offset, &path)) {
+        /* The same field for all its words. */
+        uint64_t key = hash_u64(type.v, hash_u64(offset, hash_u64(frame->type.v, frame->plan)));
+        uint32_t *known = map_put(&build->fields, key, NULL);
+        struct snapshot_slot row = {
+            .name = snapshot_intern(build, text_str(&path)),
+            .type = snapshot_type_name(build, image, type, NAME_SHORT),
+            .offset_bytes = offset,
+            .inline_bytes = plan_type(image->plan, type)->size_bytes,
+        };
+        if (!*known)
+            *known = snapshot_add(build->snapshot, SNAPSHOT_SLOTS, &row);
+        slot = *known;
+    }
+    text_deinit(&path);
+    return slot;
 }
 
 /* Id of the slot of the field that has `addr`; 0: it has no name. */
@@ -166,27 +200,14 @@ static uint32_t field_slot(const struct holding *holding, const struct task_fram
                            uint64_t addr)
 {
     struct snapshot_building *build = holding->build;
-    const struct plan *plan = build->images[frame->plan].plan;
-    plan_type_id type = frame->type;
-    uint64_t offset = addr - frame->addr;
     bool is_new;
-    uint64_t key = hash_u64(offset, hash_u64(frame->type.v, frame->plan));
+    uint64_t key = hash_u64(addr - frame->addr, hash_u64(frame->type.v, frame->plan));
     uint32_t *known = map_put(&build->fields, key, &is_new);
     if (!is_new)
         return *known;
-    struct text path;
-    text_init(&path);
-    if (field_path(plan, &type, &offset, &path)) {
-        struct snapshot_slot slot = {
-            .name = snapshot_intern(build, text_str(&path)),
-            .type = snapshot_type_name(build, &build->images[frame->plan], type, NAME_SHORT),
-            .offset_bytes = offset,
-            .inline_bytes = plan_type(plan, type)->size_bytes,
-        };
-        *map_put(&build->fields, key, NULL) = snapshot_add(build->snapshot, SNAPSHOT_SLOTS, &slot);
-    }
-    text_deinit(&path);
-    return *map_find(&build->fields, key);
+    uint32_t slot = add_field(build, frame, addr);
+    *map_put(&build->fields, key, NULL) = slot;
+    return slot;
 }
 
 static struct tally *field_tally(struct holding *holding, uint32_t frame, uint32_t slot)

@@ -108,7 +108,25 @@ static enum emulator_answer answer_posix_memalign(void *context, struct emulator
     return answer(emulator, ok ? 0 : ENOMEM);
 }
 
-/* Copies within the emulator's memory; `note` tells the run what words were read. */
+/* The next piece to copy, from the end where it overlaps so; no word of the source is cut by another. */
+static uint64_t next_piece(uint64_t from, uint64_t done, uint64_t size, bool is_backward,
+                           uint64_t *length)
+{
+    uint64_t left = size - done, at = done;
+    if (left <= PIECE_BYTES) {
+        *length = left;
+        return is_backward ? 0 : at;
+    }
+    *length = PIECE_BYTES - (from + at) % 8;
+    if (is_backward) {
+        uint64_t cut = (from + left - PIECE_BYTES) % 8;
+        at = left - PIECE_BYTES + (cut ? 8 - cut : 0);
+        *length = left - at;
+    }
+    return at;
+}
+
+/* Copies within the emulator's memory; the run is told what words were read. */
 static bool move(struct drop_run *run, uint64_t to, uint64_t from, uint64_t size)
 {
     uint8_t piece[PIECE_BYTES];
@@ -117,8 +135,7 @@ static bool move(struct drop_run *run, uint64_t to, uint64_t from, uint64_t size
     if (size > MAX_MOVE_BYTES)
         return false;
     for (uint64_t done = 0, length; done < size; done += length) {
-        length = size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
-        uint64_t at = is_backward ? size - done - length : done;
+        uint64_t at = next_piece(from, done, size, is_backward, &length);
         if (!emulator_read(run->emulator, from + at, piece, length) ||
             !emulator_write(run->emulator, to + at, piece, length))
             return false;
@@ -178,9 +195,9 @@ static enum emulator_answer answer_memset(void *context, struct emulator *emulat
 static enum emulator_answer answer_memcmp(void *context, struct emulator *emulator)
 {
     const uint64_t *registers = emulator->registers;
-    for (uint64_t i = 0; i < registers[RDX] && i < MAX_MOVE_BYTES; i++) {
+    for (uint64_t i = 0; i < registers[RDX]; i++) {
         uint8_t a, b;
-        if (!emulator_read(emulator, registers[RDI] + i, &a, 1) ||
+        if (i >= MAX_MOVE_BYTES || !emulator_read(emulator, registers[RDI] + i, &a, 1) ||
             !emulator_read(emulator, registers[RSI] + i, &b, 1))
             return stop(context, "it compares memory that is not there");
         if (a != b)

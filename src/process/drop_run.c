@@ -51,9 +51,10 @@ static void on_read(void *context, uint64_t addr, unsigned size, uint64_t value)
 
 void drop_run_note_words(struct drop_run *run, uint64_t addr, const uint8_t *bytes, size_t size)
 {
-    for (size_t at = 0; at < size; at += 8) {
+    for (size_t at = 0, length; at < size; at += length) {
         uint64_t value = 0;
-        if (size - at >= sizeof(value))
+        length = 8 - (addr + at) % 8; /* pointers lie at multiples of 8 */
+        if (length == sizeof(value) && size - at >= sizeof(value))
             memcpy(&value, bytes + at, sizeof(value));
         note_word(run, addr + at, value);
     }

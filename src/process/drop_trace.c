@@ -244,6 +244,8 @@ static int word_order(const void *a, const void *b)
 
 static void add_reads(struct drop_run *run, struct drop_rows *rows)
 {
+    if (!run->nr_reads)
+        return;
     qsort(run->reads, run->nr_reads, sizeof(*run->reads), word_order);
     rows->reads = array_reserve(rows->reads, &rows->reads_capacity, rows->nr_reads + run->nr_reads,
                                 sizeof(*rows->reads));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Runs from call to end.  The first call's return address is a place behind the stack where nothing is;
- * coming there ends the run.  How the rest is divided: process/emulator_part.h.
+ * Runs from call to end.  The first call's return address is a place behind the stack where nothing
+ * is; coming there ends the run.  How the rest is divided: process/emulator_part.h.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -26,23 +26,7 @@ enum emulator_end {
 
 /* As the processor numbers them. */
 enum emulator_register {
-    RAX,
-    RCX,
-    RDX,
-    RBX,
-    RSP,
-    RBP,
-    RSI,
-    RDI,
-    R8,
-    R9,
-    R10,
-    R11,
-    R12,
-    R13,
-    R14,
-    R15,
-    NR_EMULATOR_REGISTERS,
+    RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NR_EMULATOR_REGISTERS,
 };
 
 struct emulator;
@@ -58,7 +42,10 @@ typedef enum emulator_answer emulator_intercept_fn(void *context, struct emulato
 /* All may be NULL.  They must not call the emulator but for its registers, reads and writes. */
 struct emulator_hooks {
     void *context;
-    /* Each read of memory outside of the emulator's own stack; `value`: its first 8 bytes at most. */
+    /*
+     * Each read of memory outside of the emulator's own stack; what is longer than 8 bytes comes in
+     * pieces of 8.  `pc` is that of the instruction.
+     */
     void (*on_read)(void *context, uint64_t addr, unsigned size_bytes, uint64_t value);
     /* An instruction that reads, changes and writes back one integer (lock dec, xadd, sub ...). */
     void (*on_change)(void *context, uint64_t addr, unsigned size_bytes, uint64_t before,
@@ -77,7 +64,7 @@ struct emulator {
     uint64_t registers[NR_EMULATOR_REGISTERS];
     uint64_t pc;
     uint64_t fault_addr;
-    uint64_t nr_instructions;          /* of all runs */
+    uint64_t nr_instructions; /* of all runs */
     const struct emulator_call *calls; /* the outermost first */
     size_t nr_calls;
 };
@@ -102,7 +89,8 @@ enum emulator_end emulator_run(struct emulator *emulator, uint64_t function, con
  * After a run that ended early: acts as if calls[at] had returned (rax = 0, callee-saved registers as at
  * its entry) and goes on from there.
  */
-enum emulator_end emulator_abandon(struct emulator *emulator, size_t at, uint64_t max_instructions);
+enum emulator_end emulator_abandon(struct emulator *emulator, size_t at,
+                                   uint64_t max_instructions);
 /* Takes back all that was written since the last time. */
 void emulator_undo(struct emulator *emulator);
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How ops reach registers, memory and flags: the short ways, inline.  Values of less than 8 bytes are
- * computed at the top of 64 bits ("top": value << shift), where carry, sign and overflow are those of
- * 64-bit arithmetic whatever the size.
+ * How ops reach registers, memory and flags: the short ways, inline.  Values of less than 8 bytes
+ * are computed at the top of 64 bits ("top": value << shift), where carry, sign and overflow are
+ * those of 64-bit arithmetic whatever the size.
  */
 #pragma once
 
 #include <string.h>
 
+#include "process/emulator_flags.h"
 #include "process/emulator_part.h"
 
-/* --- registers ------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static inline uint64_t slot_get(const struct machine *machine, unsigned slot)
 {
@@ -55,7 +56,7 @@ static inline unsigned shift_of(unsigned size)
     return 64 - 8 * size;
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static inline uint64_t op_address(const struct machine *machine, const struct op *op)
 {
@@ -142,77 +143,7 @@ static inline bool load_bytes(struct machine *machine, uint64_t addr, void *buff
     return true;
 }
 
-/* --- flags ---------------------------------------------------------------------------------------- */
-
-static inline void flags_set(struct flags *flags, uint64_t top, unsigned shift)
-{
-    flags->zero = flags->sign = top;
-    flags->parity = (uint8_t)(top >> shift);
-}
-
-/* Those of and, or, xor, test. */
-static inline void flags_logic(struct flags *flags, uint64_t top, unsigned shift)
-{
-    flags_set(flags, top, shift);
-    flags->carry = flags->overflow = flags->unknown = 0;
-}
-
-static inline bool flag_zero(const struct flags *flags)
-{
-    return flags->zero == 0;
-}
-
-static inline bool flag_sign(const struct flags *flags)
-{
-    return flags->sign >> 63;
-}
-
-static inline bool flag_parity(const struct flags *flags)
-{
-    return !__builtin_parity(flags->parity);
-}
-
-/* What each pair of conditions reads: o b z be s p l le. */
-static inline unsigned condition_reads(unsigned condition)
-{
-    static const uint8_t reads[8] = {FLAG_O, FLAG_C, FLAG_Z,          FLAG_C | FLAG_Z,
-                                     FLAG_S, FLAG_P, FLAG_S | FLAG_O, FLAG_S | FLAG_O | FLAG_Z};
-    return reads[condition / 2 % 8];
-}
-
-static inline bool condition_holds(const struct flags *flags, unsigned condition)
-{
-    bool holds = false;
-    switch (condition / 2) {
-    case 0:
-        holds = flags->overflow;
-        break;
-    case 1:
-        holds = flags->carry;
-        break;
-    case 2:
-        holds = flag_zero(flags);
-        break;
-    case 3:
-        holds = flags->carry || flag_zero(flags);
-        break;
-    case 4:
-        holds = flag_sign(flags);
-        break;
-    case 5:
-        holds = flag_parity(flags);
-        break;
-    case 6:
-        holds = flag_sign(flags) != flags->overflow;
-        break;
-    default:
-        holds = flag_zero(flags) || flag_sign(flags) != flags->overflow;
-        break;
-    }
-    return holds != (condition & 1);
-}
-
-/* --- ends ----------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static inline struct op *stop(struct machine *machine, enum emulator_end end)
 {

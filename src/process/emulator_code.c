@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Blocks of decoded code.  A block begins where control arrived and goes on, past conditional jumps and
- * calls, to the first jump that is always taken.  Blocks may overlap; they are found by their first
- * address, and jumps remember where they led.  When too much was decoded all is forgotten at
+ * Blocks of decoded code.  A block begins where control arrived and goes on, past conditional jumps
+ * and calls, to the first jump that is always taken.  Blocks may overlap; they are found by their
+ * first address, and jumps remember where they led.  When too much was decoded all is forgotten at
  * once: `generation` tells whoever looked something up that its ops may be gone.
  */
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static void forget(struct machine *machine)
         machine->resumes[i] = NULL;
 }
 
-/* --- intercepts ------------------------------------------------------------------------------------ */
+/* --- intercepts ------------------------------------------------------------------------------- */
 
 void code_intercept(struct machine *machine, const struct intercept *intercept)
 {
@@ -86,7 +86,7 @@ const struct intercept *code_intercept_at(const struct machine *machine, uint64_
     return place ? &machine->code->intercepts[*place - 1] : NULL;
 }
 
-/* --- decoding -------------------------------------------------------------------------------------- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 /* Bytes of code from an address on, as many as an instruction may have; 0: no code. */
 static size_t fetch(struct machine *machine, uint64_t pc, uint8_t *bytes)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Where control goes: jumps, calls and returns, intercepts, system calls.  Beside the stack in memory a
- * list of the calls under way is kept, in which a call is known by the place of its return address.
- * That place decides what a return ends: calls below it on the stack were left (longjmp, unwinding); a
- * return from a place where no call put an address is a jump (retpolines).
+ * Where control goes: jumps, calls and returns, intercepts, system calls.  Beside the stack in
+ * memory a list of the calls under way is kept, in which a call is known by the place of its return
+ * address. That place decides what a return ends: calls below it on the stack were left (longjmp,
+ * unwinding); a return from a place where no call put an address is a jump (retpolines).
  */
 #include <Zydis/Zydis.h>
 
@@ -17,7 +17,7 @@ static struct op *fault(struct machine *machine, uint64_t addr)
     return stop(machine, EMULATOR_MEMORY);
 }
 
-/* --- what is not an instruction ---------------------------------------------------------------- */
+/* --- what is not an instruction --------------------------------------------------------------- */
 
 struct op *op_run_unknown(struct machine *machine, struct op *op)
 {
@@ -56,7 +56,7 @@ struct op *op_run_outermost_return(struct machine *machine, struct op *op)
     return machine->public.nr_calls ? fault(machine, op->pc) : stop(machine, EMULATOR_RETURNED);
 }
 
-/* --- calls ----------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 /* Forgets the calls whose return addresses lie below `rsp`. */
 static void forget_left_calls(struct machine *machine, uint64_t rsp)
@@ -150,7 +150,7 @@ static struct op *ret(struct machine *machine, struct op *op)
     return machine_return(machine, op->form == FORM_I ? op->immediate & 0xffff : 0);
 }
 
-/* --- jumps ----------------------------------------------------------------------------------------- */
+/* --- jumps ------------------------------------------------------------------------------------ */
 
 static struct op *jump_relative(struct machine *machine, struct op *op)
 {
@@ -186,7 +186,7 @@ static op_fn *const call_forms[NR_FORMS] = {
 static op_fn *const jump_forms[NR_FORMS] = {
     [FORM_I] = jump_relative, [FORM_R] = jump_indirect, [FORM_M] = jump_indirect};
 
-/* --- system calls and the flags register -------------------------------------------------------- */
+/* --- system calls and the flags register ------------------------------------------------------ */
 
 static struct op *system_call(struct machine *machine, struct op *op)
 {

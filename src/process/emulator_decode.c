@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * From bytes to ops.  Zydis says what an instruction is and which operands it has; the rule of its
- * mnemonic says which function runs it.  What has no rule, or an operand, prefix or encoding that the
- * rule does not have, is not known, and ends a run that comes to it.  Immutable once it is made.
+ * mnemonic says which function runs it.  What has no rule, or an operand, prefix or encoding that
+ * the rule does not have, is not known, and ends a run that comes to it.  Immutable once it is
+ * made.
  */
 #include <stdlib.h>
 
@@ -27,8 +28,9 @@ struct decoding {
 };
 
 const struct op_rule *const op_rule_tables[] = {
-    integer_rules, bit_rules,     multiply_rules, control_rules, vector_rules,
-    lane_rules,    shuffle_rules, float_rules,    mask_rules,    NULL,
+    integer_rules, exchange_rules, shift_rules, bit_rules,     multiply_rules,
+    control_rules, vector_rules,   lane_rules,  shuffle_rules, float_rules,
+    mask_rules,    state_rules,    NULL,
 };
 
 struct decoder *decoder_new(void)
@@ -47,7 +49,7 @@ void decoder_free(struct decoder *decoder)
     free(decoder);
 }
 
-/* --- operands -------------------------------------------------------------------------------------- */
+/* --- operands --------------------------------------------------------------------------------- */
 
 /* Where a register lies in the machine, as ops name it; false: one that is not known. */
 static bool register_place(ZydisRegister reg, uint8_t *place)
@@ -176,7 +178,7 @@ static bool take_operands(struct decoding *decoding, struct op *op)
     return find_form(decoding->kinds, &op->form);
 }
 
-/* --- rules ----------------------------------------------------------------------------------------- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 static bool encoding_fits(const struct decoding *decoding, const struct op_rule *rule,
                           struct op *op)

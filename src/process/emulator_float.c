@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Floating point: arithmetic, comparisons and conversions, with the rounding that programs start with.
- * Of two NaNs the first is the result, as the processor has it; the compiler may swap operands, so that is
- * decided before it computes.
+ * Floating point: arithmetic, comparisons and conversions, with the rounding that programs start
+ * with. Of two NaNs the first is the result, as the processor has it; the compiler may swap
+ * operands, so that is decided before it computes.
  */
 #include <emmintrin.h>
 
@@ -12,7 +12,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- arithmetic ------------------------------------------------------------------------------------ */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 enum float_kind { FLOAT_ADD, FLOAT_SUB, FLOAT_MUL, FLOAT_DIV, FLOAT_MIN, FLOAT_MAX, FLOAT_SQRT };
 
@@ -100,7 +100,7 @@ static struct op *packed(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- comparisons ----------------------------------------------------------------------------------- */
+/* --- comparisons ------------------------------------------------------------------------------ */
 
 enum relation { RELATION_LESS = 1, RELATION_EQUAL = 2, RELATION_GREATER = 4, RELATION_NONE = 8 };
 
@@ -137,7 +137,10 @@ static struct op *compare_to_flags(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* cmpps and its like: the immediate names the relations that give ones; SSE has the first 8 of them. */
+/*
+ * cmpps and its like: the immediate names the relations that give ones; SSE has the first 8 of
+ * them.
+ */
 static bool is_wanted(const struct op *op, unsigned relation)
 {
     static const uint8_t wanted[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
@@ -162,7 +165,7 @@ static struct op *compare(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- conversions ----------------------------------------------------------------------------------- */
+/* --- conversions ------------------------------------------------------------------------------ */
 
 /* cvtsi2ss, cvtsi2sd. */
 static struct op *from_integer(struct machine *machine, struct op *op)
@@ -261,7 +264,7 @@ static struct op *widen_to_doubles(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define ONE(name, allowed, function, number, more)                                                 \
     {.mnemonic = ZYDIS_MNEMONIC_##name,                                                            \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Vector instructions that do the same to each element of two sources (x and y): a row each, from which
- * the function and the rules of its SSE and AVX forms are made.
+ * Vector instructions that do the same to each element of two sources (x and y): a row each, from
+ * which the function and the rules of its SSE and AVX forms are made.
  */
 #include <Zydis/Zydis.h>
 
@@ -111,7 +111,7 @@ ELEMENTS(ELEMENT_FUNCTION)
 ELEMENTS_AVX(ELEMENT_FUNCTION)
 ELEMENTS_EVEX(ELEMENT_FUNCTION)
 
-/* --- one source ------------------------------------------------------------------------------------ */
+/* --- one source ------------------------------------------------------------------------------- */
 
 #define SINGLES(X)                                                                                 \
     X(PABSB, i8, x < 0 ? -x : x)                                                                   \
@@ -130,7 +130,7 @@ ELEMENTS_EVEX(ELEMENT_FUNCTION)
     }
 SINGLES(SINGLE_FUNCTION)
 
-/* --- shifts by one amount -------------------------------------------------------------------------- */
+/* --- shifts by one amount --------------------------------------------------------------------- */
 
 /* name, elements, the shift by n, which is less than the bits of an element, what more bits give */
 #define SHIFTS(X)                                                                                  \
@@ -175,7 +175,7 @@ static struct op *shift_lanes(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 /* aux: bytes of an element, for masks. */
 #define ROW(name, elements, allowed, function, code, more)                                         \

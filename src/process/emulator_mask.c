@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What AVX-512 code has beside AVX: mask registers, comparisons into them, moves under a mask; as much as the
- * string functions of C libraries use.  Under a mask only elements whose bit is set are read, written and
- * able to fault.
+ * What AVX-512 code has beside AVX: mask registers, comparisons into them, moves under a mask; as
+ * much as the string functions of C libraries use.  Under a mask only elements whose bit is set are
+ * read, written and able to fault.
  */
 #include <Zydis/Zydis.h>
 
@@ -10,7 +10,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- moves under a mask ---------------------------------------------------------------------------- */
+/* --- moves under a mask ----------------------------------------------------------------------- */
 
 /* Without a mask register all elements take part. */
 static uint64_t mask_of(const struct machine *machine, const struct op *op)
@@ -91,7 +91,7 @@ static struct op *move(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- comparisons into a mask ----------------------------------------------------------------------- */
+/* --- comparisons into a mask ------------------------------------------------------------------ */
 
 enum { COMPARE_SIGNED = 16, COMPARE_EQUAL = 32, COMPARE_GREATER = 64, TEST_ANY = 128 };
 
@@ -138,7 +138,7 @@ static struct op *compare(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- mask registers -------------------------------------------------------------------------------- */
+/* --- mask registers --------------------------------------------------------------------------- */
 
 static uint64_t cut(uint64_t value, unsigned bytes)
 {
@@ -254,7 +254,7 @@ static struct op *ternary_logic(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define MOVE(name, bytes)                                                                          \
     {                                                                                              \

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The copy of the target's memory that the emulated code sees.  Pages are read from the target when
- * they are first touched, four at once (a frame), and kept; when there are too many, one that was not
- * written to and not used lately gives its place.  Before the first write to a page its bytes are put
- * aside; memory_undo puts them back, so undoing costs what was written to and nothing else.
+ * they are first touched, four at once (a frame), and kept; when there are too many, one that was
+ * not written to and not used lately gives its place.  Before the first write to a page its bytes
+ * are put aside; memory_undo puts them back, so undoing costs what was written to and nothing else.
  *
- * Beside it lies memory that only the copy has: a stack and what emulator_allocate gives, at addresses
- * where the target has nothing.  The TLB, direct-mapped, makes the common access short
+ * Beside it lies memory that only the copy has: a stack and what emulator_allocate gives, at
+ * addresses where the target has nothing.  The TLB, direct-mapped, makes the common access short
  * (emulator_access.h); an entry lets writes pass only for pages whose bytes were put aside.
  */
 #include <stdlib.h>
@@ -18,7 +18,7 @@ enum {
     FRAME_BYTES = FRAME_PAGES * PAGE_BYTES,
     MIN_FRAMES = 16,
     NR_BUCKETS = 4096,
-    MAX_WRITTEN = 65536, /* pages between two undos: 256 MB */
+    MAX_WRITTEN = 16384, /* pages between two undos: 64 MB */
     KEPT_BUFFERS = 256,  /* for bytes put aside, over an undo */
     MAX_SEARCH = 64,     /* frames looked at for a place */
     USER_BITS = 47,      /* of the addresses of user space */
@@ -61,7 +61,7 @@ struct memory {
 
 static const uint64_t OWN_BYTES = 2 * GUARD_BYTES + STACK_BYTES + HEAP_BYTES;
 
-/* --- beginning and end ------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static void tlb_flush(struct machine *machine)
 {
@@ -120,7 +120,7 @@ void memory_deinit(struct machine *machine)
     free(memory);
 }
 
-/* --- frames ---------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static struct frame **bucket_of(struct memory *memory, uint64_t number)
 {
@@ -210,7 +210,7 @@ static struct frame *frame_get(struct machine *machine, uint64_t number)
     return frame;
 }
 
-/* --- pages ----------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 /* Puts a page's bytes aside, for memory_undo. */
 static bool put_aside(struct memory *memory, uint64_t page, uint8_t *bytes, struct frame *frame)
@@ -347,7 +347,7 @@ bool memory_write(struct machine *machine, uint64_t addr, const void *bytes, siz
     return true;
 }
 
-/* --- undo ------------------------------------------------------------------------------------------ */
+/* --- undo ------------------------------------------------------------------------------------- */
 
 static void undo_own_page(struct memory *memory, const struct written_page *written)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Products and quotients.  A division by zero, or one whose quotient does not fit, is a trap of the real
- * program: it ends the run.
+ * Products and quotients.  A division by zero, or one whose quotient does not fit, is a trap of the
+ * real program: it ends the run.
  */
 #include <Zydis/Zydis.h>
 
@@ -127,7 +127,7 @@ static struct op *add_chain(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- quotients ------------------------------------------------------------------------------------- */
+/* --- quotients -------------------------------------------------------------------------------- */
 
 static uint128 dividend(const struct machine *machine, const struct op *op)
 {

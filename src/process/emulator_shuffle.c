@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Vector instructions that move, widen, pack and blend elements within 16 bytes, and those few of AVX2
- * that move them further.
+ * Vector instructions that move, widen, pack and blend elements within 16 bytes, and those few of
+ * AVX2 that move them further.
  */
 #include <Zydis/Zydis.h>
 
@@ -12,7 +12,7 @@
 #define LANE(name)                                                                                 \
     static void name(union lane *to, const union lane *a, const union lane *b, uint64_t immediate)
 
-/* --- shuffles -------------------------------------------------------------------------------------- */
+/* --- shuffles --------------------------------------------------------------------------------- */
 
 LANE(shuffle_dwords)
 {
@@ -72,7 +72,7 @@ LANE(shift_bytes_right)
         to->u8[i] = i + (immediate & 255) < 16 ? a->u8[i + (immediate & 255)] : 0;
 }
 
-/* --- interleaving ---------------------------------------------------------------------------------- */
+/* --- interleaving ----------------------------------------------------------------------------- */
 
 #define UNPACKS(X)                                                                                 \
     X(unpack_low_bytes, u8, 0)                                                                     \
@@ -113,7 +113,7 @@ UNPACKS(UNPACK_FUNCTION)
     }
 PACKS(PACK_FUNCTION)
 
-/* --- duplicates ------------------------------------------------------------------------------------ */
+/* --- duplicates ------------------------------------------------------------------------------- */
 
 LANE(duplicate_even)
 {
@@ -135,7 +135,7 @@ LANE(duplicate_low)
     to->u64[0] = to->u64[1] = a->u64[0];
 }
 
-/* --- sums over neighbours -------------------------------------------------------------------------- */
+/* --- sums over neighbours --------------------------------------------------------------------- */
 
 LANE(multiply_add_words)
 {
@@ -185,7 +185,7 @@ LANE(add_neighbours_dwords)
     }
 }
 
-/* --- blends ---------------------------------------------------------------------------------------- */
+/* --- blends ----------------------------------------------------------------------------------- */
 
 static struct op *blend(struct machine *machine, struct op *op)
 {
@@ -217,9 +217,9 @@ static struct op *blend_by_register(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- over the whole register ----------------------------------------------------------------------- */
+/* --- over the whole register ------------------------------------------------------------------ */
 
-/* pmovzx.. and pmovsx..: aux is the bytes of an element before, 16 times those after, 128: signed. */
+/* pmovzx, pmovsx: aux is the bytes of an element before, 16 times those after, 128: signed. */
 static struct op *widen(struct machine *machine, struct op *op)
 {
     unsigned from_size = op->aux & 15, to_size = op->aux >> 4 & 7;
@@ -288,7 +288,7 @@ static struct op *shuffle_pd(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define ROW(name, allowed, function, code, number, more)                                           \
     {                                                                                              \
@@ -310,7 +310,7 @@ static struct op *shuffle_pd(struct machine *machine, struct op *op)
 #define PLAIN (FORM(RRR) | FORM(RRM))
 #define WITH_IMMEDIATE (FORM(RRRI) | FORM(RRMI))
 #define UNARY_IMMEDIATE (FORM(RRI) | FORM(RMI))
-#define BY_REGISTER (FORM(RRR) | FORM(RMR) | FORM(RR) | FORM(RM))
+#define BY_REGISTER (FORM(RR) | FORM(RM))
 #define BY_FOURTH (FORM(RRRR) | FORM(RRMR))
 
 const struct op_rule shuffle_rules[] = {

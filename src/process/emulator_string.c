@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A repeated instruction does a piece of its work and returns itself until it is done, so that each
- * piece counts to the budget; between two pieces the registers are as the processor would have them at
- * an interrupt.  The direction is always upward: `std` is not known.
+ * piece counts to the budget; between two pieces the registers are as the processor would have them
+ * at an interrupt.  The direction is always upward: `std` is not known.
  */
 #include "process/emulator_string.h"
 

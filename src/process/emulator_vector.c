@@ -8,7 +8,7 @@
 
 #define FORM(form) (1u << FORM_##form)
 
-/* --- whole registers ----------------------------------------------------------------------------- */
+/* --- whole registers -------------------------------------------------------------------------- */
 
 static struct op *move_rr(struct machine *machine, struct op *op)
 {
@@ -53,7 +53,7 @@ static struct op *move_mr(struct machine *machine, struct op *op)
 static op_fn *const move_forms[NR_FORMS] = {
     [FORM_RR] = move_rr, [FORM_RM] = move_rm, [FORM_MR] = move_mr};
 
-/* --- movd, movq ------------------------------------------------------------------------------------ */
+/* --- movd, movq ------------------------------------------------------------------------------- */
 
 /* aux: bytes that are moved; the rest of a vector register is zeroed. */
 static struct op *move_low(struct machine *machine, struct op *op)
@@ -102,9 +102,9 @@ static struct op *move_scalar(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- halves ---------------------------------------------------------------------------------------- */
+/* --- halves ----------------------------------------------------------------------------------- */
 
-/* movlps, movhps (and pd); aux: the half.  Of three operands the middle one gives the other half. */
+/* movlps, movhps (and pd); aux: the half.  Of three operands the second gives the other half. */
 static struct op *move_half(struct machine *machine, struct op *op)
 {
     uint64_t addr = op_address(machine, op), value;
@@ -173,7 +173,7 @@ static struct op *permute_halves(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- elements -------------------------------------------------------------------------------------- */
+/* --- elements --------------------------------------------------------------------------------- */
 
 /* pinsrb, w, d, q; aux: bytes of an element. */
 static struct op *insert(struct machine *machine, struct op *op)
@@ -234,7 +234,7 @@ static struct op *broadcast(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- others ---------------------------------------------------------------------------------------- */
+/* --- others ----------------------------------------------------------------------------------- */
 
 static struct op *test_bits(struct machine *machine, struct op *op)
 {
@@ -291,7 +291,7 @@ struct op *lanes_binary(struct machine *machine, struct op *op)
     return op + 1;
 }
 
-/* --- table ----------------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 #define MOVE(name, is_aligned, more)                                                               \
     {                                                                                              \

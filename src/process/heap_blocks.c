@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void heap_problem(struct heap_reader *reader, const char *format, ...)
 {
@@ -27,6 +28,16 @@ void heap_problem(struct heap_reader *reader, const char *format, ...)
     vsnprintf(blocks->problem_text, sizeof(blocks->problem_text), format, args);
     va_end(args);
     blocks->problem = blocks->problem_text;
+}
+
+void *heap_alloc_big(size_t bytes)
+{
+    enum { BIG_PAGE_BYTES = 2 << 20 };
+    void *piece;
+    if (posix_memalign(&piece, BIG_PAGE_BYTES, bytes) != 0)
+        return NULL;
+    madvise(piece, bytes, MADV_HUGEPAGE); /* without it the same, slower */
+    return piece;
 }
 
 /* --- areas and extents ------------------------------------------------------------------------- */

@@ -52,7 +52,7 @@ static unsigned bucket_shift(size_t nr)
 
 struct build {
     struct heap_blocks *blocks;
-    size_t nr_buckets, capacity;
+    size_t nr_buckets;
 };
 
 /* The buckets of the unit at `start`, whose blocks are those from `first` up to `end`. */
@@ -63,8 +63,6 @@ static void build_unit(struct build *build, uint64_t start, size_t first, size_t
     size_t nr = (size_t)1 << (UNIT_SHIFT - shift), row = first;
     blocks->units[(start >> UNIT_SHIFT) - (blocks->lowest >> UNIT_SHIFT)] =
         (struct heap_unit){(uint32_t)build->nr_buckets, shift};
-    blocks->buckets = array_reserve(blocks->buckets, &build->capacity, build->nr_buckets + nr + 1,
-                                    sizeof(*blocks->buckets));
     uint32_t *buckets = blocks->buckets + build->nr_buckets;
     for (size_t i = 0; i < nr; i++) {
         while (row < end && blocks->rows[row].addr < start + (i << shift))
@@ -87,7 +85,11 @@ void heap_index_build(struct heap_blocks *blocks)
     size_t nr_units =
         (size_t)((blocks->highest >> UNIT_SHIFT) - (blocks->lowest >> UNIT_SHIFT) + 1);
     blocks->units = memory_alloc(nr_units * sizeof(*blocks->units));
-    uint64_t done = 0; /* all units before have theirs */
+    /* At most one a block, and two in a unit without a beginning; what is not used is given back. */
+    size_t most_bytes = (blocks->nr + 2 * nr_units) * sizeof(*blocks->buckets);
+    blocks->buckets = heap_alloc_big(most_bytes);
+    if (!blocks->buckets)
+        blocks->buckets = memory_alloc(most_bytes);
     for (size_t i = 0; i < blocks->nr;) {
         uint64_t start = rows[i].addr & ~(UNIT_BYTES - 1);
         size_t first = i;
@@ -97,7 +99,7 @@ void heap_index_build(struct heap_blocks *blocks)
         /* Units that the last block reaches into and in which none begins. */
         uint64_t reach = rows[i - 1].addr + rows[i - 1].size_bytes;
         uint64_t next = i < blocks->nr ? rows[i].addr & ~(UNIT_BYTES - 1) : UINT64_MAX;
-        for (done = start + UNIT_BYTES; done < reach && done < next; done += UNIT_BYTES)
+        for (uint64_t done = start + UNIT_BYTES; done < reach && done < next; done += UNIT_BYTES)
             build_unit(&build, done, i, i);
     }
     blocks->rows = memory_resize(blocks->rows, blocks->nr * sizeof(*blocks->rows));
@@ -111,9 +113,12 @@ void heap_index_deinit(struct heap_blocks *blocks)
     free(blocks->buckets);
 }
 
-/* How many of the rows from `low` up to `high` begin at `addr` or before, and all before them. */
-static uint32_t rows_up_to(const struct heap_block *rows, uint32_t low, uint32_t high,
-                           uint64_t addr)
+/*
+ * How many of the rows from `low` up to `high` begin at `addr` or before, and all before them.  Mostly one
+ * is looked at: a loop with a branch lets the processor go on before the row is there.
+ */
+static inline uint32_t rows_up_to(const struct heap_block *rows, uint32_t low, uint32_t high,
+                                  uint64_t addr)
 {
     while (high - low > SHORT_RUN) {
         uint32_t middle = low + (high - low) / 2;

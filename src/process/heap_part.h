@@ -75,6 +75,11 @@ const struct heap_area *heap_area_from(const struct heap_reader *reader, uint64_
  */
 size_t heap_extent(const struct target *target, size_t first, uint64_t *end);
 
+/*
+ * Address space, in big pages where the kernel gives them: look-ups go to places at random.  Only what is
+ * used becomes memory; memory_resize gives the rest back.  NULL: there is not that much.  free()
+ */
+void *heap_alloc_big(size_t bytes);
 static inline void heap_add_block(struct heap_blocks *blocks, uint64_t addr, uint64_t size_bytes)
 {
     if (blocks->nr == blocks->capacity)

@@ -206,8 +206,21 @@ static void walk_area(struct walk *walk, const struct heap_area *area)
     }
 }
 
+/* As many rows as there can be; where that is too much to ask for, they grow. */
+static void reserve_rows(struct heap_reader *reader)
+{
+    struct heap_blocks *blocks = reader->blocks;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < reader->nr_areas; i++)
+        bytes += reader->areas[i].end - reader->areas[i].start;
+    size_t most = bytes / CHUNK_MIN_BYTES + 1;
+    blocks->rows = heap_alloc_big(most * sizeof(*blocks->rows));
+    blocks->capacity = blocks->rows ? most : 0;
+}
+
 void heap_walk(struct heap_reader *reader)
 {
+    reserve_rows(reader);
     struct walk walk = {.reader = reader, .window = memory_alloc_touched(WINDOW_BYTES)};
     for (size_t i = 0; i < reader->nr_areas; i++)
         walk_area(&walk, &reader->areas[i]);

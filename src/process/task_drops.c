@@ -349,6 +349,8 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
 
 static const char *why_not(const struct dropping *dropping, const struct task_cell *cell)
 {
+    if (cell->is_copy)
+        return "it is what is left of a cell"; /* what it points to may be others' by now */
     if (cell->state & TOKIO_RUNNING)
         return "it is being polled: its variables change while they are looked at";
     if (!dropping->functions.has_free)
@@ -376,6 +378,8 @@ static void drop_span(void *context, unsigned worker, size_t span)
 
 #define APPEND(drops, name, from, nr)                                                              \
     do {                                                                                           \
+        if (!(nr)) /* then `from` may be NULL */                                                   \
+            break;                                                                                 \
         (drops)->name = array_reserve((drops)->name, &(drops)->name##_capacity,                    \
                                       (drops)->nr_##name + (nr), sizeof(*(drops)->name));          \
         memcpy((drops)->name + (drops)->nr_##name, (from), (nr) * sizeof(*(drops)->name));         \

@@ -4,10 +4,10 @@
  * too, and keep a list of all that live in a shared file.  At each stage all threads stand still and the list
  * is the truth.
  *
- *   heap_subject FILE SEED THREADS OPERATIONS [small|big|brk-fails|plain]
+ *   heap_subject FILE SEED THREADS OPERATIONS [small|big|brk-fails|alone]
  *
  * Nothing here allocates but for the list.  Small: the sizes that fastbins and tcaches have; big: mostly
- * those with a mapping of their own; brk-fails: something stands in the way of the heap.
+ * those with a mapping of their own; brk-fails: something stands in the way of the heap; alone: one thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,6 +43,8 @@ static size_t random_size(uint64_t *random)
     uint64_t dice = random_next(random) % 1000, more = random_next(random);
     if (strcmp(kind, "small") == 0)
         return more % 180;
+    if (strcmp(kind, "alone") == 0)
+        return dice < 5 ? more % 300000 : more % 600;
     if (strcmp(kind, "big") == 0 && dice < 20)
         return 100000 + more % 3000000;
     if (dice < 700)
@@ -165,9 +167,11 @@ static void run_round(unsigned round, uint64_t seed)
         mallopt(M_MXFAST, 160);
     pthread_barrier_wait(&round_begins);
     /* One that comes, works and goes. */
-    if (pthread_create(&passing, NULL, work, (void *)(uintptr_t)(seed + round * 977 + 5)) != 0)
-        abort();
-    pthread_join(passing, NULL);
+    if (strcmp(kind, "alone") != 0) {
+        if (pthread_create(&passing, NULL, work, (void *)(uintptr_t)(seed + round * 977 + 5)) != 0)
+            abort();
+        pthread_join(passing, NULL);
+    }
     uint64_t random = seed * 31 + round + 1;
     for (uint64_t i = 0; i < nr_operations; i++)
         operate(&random);

@@ -28,7 +28,7 @@ static uint64_t sum_of(const uint64_t *words, size_t nr)
     return sum;
 }
 
-/* --- sorting and searching ---------------------------------------------------------------------- */
+/* --- sorting and searching -------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -75,7 +75,7 @@ static uint64_t library_sort(uint64_t seed, uint64_t *words)
     return sum_of(words, 100) + (uint64_t)(found - words);
 }
 
-/* --- tables, lists, trees ------------------------------------------------------------------------ */
+/* --- tables, lists, trees --------------------------------------------------------------------- */
 
 static uint64_t hash_table(uint64_t seed, uint64_t *words)
 {
@@ -145,7 +145,7 @@ static uint64_t list(uint64_t seed, uint64_t *words)
     return sum;
 }
 
-/* --- control -------------------------------------------------------------------------------------- */
+/* --- control ---------------------------------------------------------------------------------- */
 
 static uint64_t ackermann(uint64_t m, uint64_t n)
 {
@@ -250,7 +250,7 @@ static uint64_t long_jump(uint64_t seed, uint64_t *words)
     return (uint64_t)value + count;
 }
 
-/* --- structures ----------------------------------------------------------------------------------- */
+/* --- structures ------------------------------------------------------------------------------- */
 
 struct big {
     uint64_t words[40];
@@ -296,7 +296,7 @@ static uint64_t bit_fields(uint64_t seed, uint64_t *words)
     return sum_of(words, 200);
 }
 
-/* --- numbers -------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 static uint64_t bit_tricks(uint64_t seed, uint64_t *words)
 {
@@ -374,7 +374,7 @@ static uint64_t floats(uint64_t seed, uint64_t *words)
     return (uint64_t)(int64_t)sum;
 }
 
-/* --- loops that compilers turn into vectors ---------------------------------------------------- */
+/* --- loops that compilers turn into vectors --------------------------------------------------- */
 
 static uint64_t vectors(uint64_t seed, uint64_t *words)
 {
@@ -407,7 +407,7 @@ static uint64_t vectors(uint64_t seed, uint64_t *words)
     return sum * 3 + most * 5 + nr * 7;
 }
 
-/* --- text and memory ------------------------------------------------------------------------------ */
+/* --- text and memory -------------------------------------------------------------------------- */
 
 static uint64_t own_text(uint64_t seed, uint64_t *words)
 {

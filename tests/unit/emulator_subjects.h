@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Functions for the interpreter to run, which the test runs natively too.  The file of the functions is
- * compiled several times, with other options and under another name of its table.
+ * Functions for the interpreter to run, which the test runs natively too.  The file of the
+ * functions is compiled several times, with other options and under another name of its table.
  */
 #pragma once
 
