@@ -13,7 +13,7 @@
 
 #include "base/parallel.h"
 #include "process/drop_doubt.h"
-#include "process/drop_trace.h"
+#include "process/task_drops_part.h"
 
 enum {
     SPAN_TASKS = 64,
@@ -25,43 +25,6 @@ enum {
 };
 /* More references than any task has. */
 #define MANY_REFS ((uint64_t)1 << 40)
-
-struct drop_worker;
-struct shared_parts;
-
-struct dropping {
-    struct task_drops *drops;
-    const struct target *target;
-    const struct task_cells *cells;
-    struct drop_functions functions;
-    uint64_t *deallocs; /* by kind: address; 0: not found */
-    uint8_t *is_cell;   /* by block */
-    uint32_t
-        *first_frame; /* by task: frames outside of the cell, in `frames`; one more at the end */
-    struct addr_range *frames; /* of all tasks, by task and address */
-    struct drop_threads_table threads;
-    struct drop_worker *workers;
-    struct drop_rows *rows; /* by span */
-    uint64_t max_instructions;
-    uint32_t *nr_endless;       /* by kind: runs that took too many, so far */
-    bool *has_failed;           /* by task: its run did not come to its end */
-    bool is_second;             /* those are run again, and what they cannot do is left out */
-    struct map glue;            /* then: addresses of functions that only drop a value */
-    struct shared_parts *parts; /* by shared */
-};
-
-struct drop_worker {
-    struct drop_run run;
-    bool has_run;
-    struct arena arena; /* texts */
-};
-
-/* What the end of a shared block would free. */
-struct shared_parts {
-    uint32_t share; /* position in shares: by whom it is tried */
-    uint32_t *blocks;
-    uint32_t nr;
-};
 
 /* --- what is looked at ----------------------------------------------------------------------- */
 
@@ -128,7 +91,7 @@ static void list_frames(struct dropping *dropping, const struct task_futures *fu
 
 /* --- one run --------------------------------------------------------------------------------- */
 
-static struct drop_worker *worker_of(struct dropping *dropping, unsigned number)
+struct drop_worker *drop_worker_of(struct dropping *dropping, unsigned number)
 {
     struct drop_worker *worker = &dropping->workers[number];
     if (!worker->has_run) {
@@ -141,8 +104,8 @@ static struct drop_worker *worker_of(struct dropping *dropping, unsigned number)
 }
 
 /* As a thread of its runtime does it, where all goes well. */
-static void set_usual(const struct dropping *dropping, struct drop_run *run,
-                      const struct task_cell *cell)
+void drop_set_usual(const struct dropping *dropping, struct drop_run *run,
+                    const struct task_cell *cell)
 {
     drop_run_set(run, &(struct drop_circumstances){
                           drop_threads_of(&dropping->threads, cell)->pointers[0], false});
@@ -159,8 +122,8 @@ static uint64_t instructions_for(const struct dropping *dropping, const struct t
     return nr > MAX_ENDLESS ? FEW_INSTRUCTIONS : dropping->max_instructions;
 }
 
-static enum emulator_end run_function(const struct dropping *dropping, struct drop_run *run,
-                                      const struct task_cell *cell, uint64_t function)
+enum emulator_end drop_run_function(const struct dropping *dropping, struct drop_run *run,
+                                    const struct task_cell *cell, uint64_t function)
 {
     const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
     uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
@@ -199,12 +162,12 @@ static void find_dealloc(struct dropping *dropping, struct drop_run *run,
     static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
     uint64_t words[NR_SLOTS];
     uint64_t vtable = dropping->cells->kinds[cell->kind].vtable;
-    set_usual(dropping, run, cell);
+    drop_set_usual(dropping, run, cell);
     if (target_read(dropping->target, vtable, words, sizeof(words)) != sizeof(words))
         return;
     for (unsigned i = 0; i < NR_SLOTS && !dropping->deallocs[cell->kind]; i++) {
         drop_run_reset(run);
-        enum emulator_end end = run_function(dropping, run, cell, words[order[i]]);
+        enum emulator_end end = drop_run_function(dropping, run, cell, words[order[i]]);
         /* The usual one may fail for other reasons: a run that ended early says nothing. */
         if (frees(run, dropping, cell) || (!i && end != EMULATOR_RETURNED))
             dropping->deallocs[cell->kind] = words[order[i]];
@@ -279,8 +242,8 @@ struct again {
 static bool run_again(struct drop_run *run, const void *context)
 {
     const struct again *again = context;
-    return run_function(again->dropping, run, again->cell,
-                        again->dropping->deallocs[again->cell->kind]) == EMULATOR_RETURNED;
+    return drop_run_function(again->dropping, run, again->cell,
+                             again->dropping->deallocs[again->cell->kind]) == EMULATOR_RETURNED;
 }
 
 /* As one of the threads does it that end such tasks: where the first was just busy, by the next. */
@@ -291,7 +254,7 @@ static enum emulator_end run_first(const struct dropping *dropping, struct drop_
     enum emulator_end end;
     for (unsigned i = 0;; i++) {
         drop_run_set(run, &(struct drop_circumstances){threads->pointers[i], false});
-        end = run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
+        end = drop_run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
         if (end == EMULATOR_RETURNED || !run->has_asked_thread || i + 1 == threads->nr)
             return end;
         drop_run_reset(run);
@@ -370,21 +333,12 @@ static void drop_span(void *context, unsigned worker, size_t span)
         drop->reason = why_not(dropping, &cells->rows[i]);
         drop->cell_block = block_of(dropping, cells->rows[i].addr);
         if (!drop->reason)
-            drop_task(dropping, worker_of(dropping, worker), (uint32_t)i, &dropping->rows[span]);
+            drop_task(dropping, drop_worker_of(dropping, worker), (uint32_t)i,
+                      &dropping->rows[span]);
     }
 }
 
 /* --- the rows of all ------------------------------------------------------------------------- */
-
-#define APPEND(drops, name, from, nr)                                                              \
-    do {                                                                                           \
-        if (!(nr)) /* then `from` may be NULL */                                                   \
-            break;                                                                                 \
-        (drops)->name = array_reserve((drops)->name, &(drops)->name##_capacity,                    \
-                                      (drops)->nr_##name + (nr), sizeof(*(drops)->name));          \
-        memcpy((drops)->name + (drops)->nr_##name, (from), (nr) * sizeof(*(drops)->name));         \
-        (drops)->nr_##name += (nr);                                                                \
-    } while (0)
 
 /* A block belongs to one task: to that in whose futures its pointer was seen, else to the first. */
 static void claim(struct task_drops *drops, uint32_t task)
@@ -439,93 +393,6 @@ static void put_together(struct dropping *dropping, size_t nr_spans)
         sum_up(drops, i);
 }
 
-/* --- what is shared -------------------------------------------------------------------------- */
-
-/*
- * One task is run again with the block's count as if the task were its only owner: what that frees
- * beside the task's own blocks is the shared block and all that it alone owns.
- */
-static void drop_shared(void *context, unsigned number, size_t shared)
-{
-    struct dropping *dropping = context;
-    const struct task_drops *drops = dropping->drops;
-    struct shared_parts *parts = &dropping->parts[shared];
-    const struct drop_share *share = &drops->shares[parts->share];
-    const struct task_cell *cell = &dropping->cells->rows[share->task];
-    struct drop_run *run = &worker_of(dropping, number)->run;
-    uint64_t count = share->nr_refs;
-    set_usual(dropping, run, cell);
-    emulator_write(run->emulator, share->count_addr, &count, sizeof(count));
-    run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
-    parts->blocks = memory_alloc((run->nr_frees + 1) * sizeof(*parts->blocks));
-    for (size_t i = 0; i < run->nr_frees; i++) {
-        uint32_t block = heap_blocks_find(drops->blocks, run->frees[i].addr);
-        if (block && !drops->holder[block - 1] && !dropping->is_cell[block - 1] &&
-            block - 1 != drops->rows[share->task].cell_block)
-            parts->blocks[parts->nr++] = block - 1;
-    }
-    drop_run_reset(run);
-}
-
-static bool is_runtimes(const struct dropping *dropping, uint32_t block)
-{
-    const struct heap_block *row = &dropping->drops->blocks->rows[block];
-    for (size_t i = 0; i < dropping->cells->nr_runtimes; i++)
-        if (dropping->cells->runtimes[i].addr - row->addr < row->size_bytes)
-            return true;
-    return false;
-}
-
-/* A row for each block that is shared; drop_share.shared. */
-static void list_shared(struct dropping *dropping)
-{
-    struct task_drops *drops = dropping->drops;
-    struct map known;
-    map_init(&known);
-    for (uint32_t i = 0; i < drops->nr_shares; i++) {
-        struct drop_share *share = &drops->shares[i];
-        bool is_new;
-        uint32_t *row = map_put(&known, share->block, &is_new);
-        if (is_new && !drops->holder[share->block] && !is_runtimes(dropping, share->block)) {
-            drops->shared = array_reserve(drops->shared, &drops->shared_capacity,
-                                          drops->nr_shared + 1, sizeof(*drops->shared));
-            drops->shared[drops->nr_shared++] =
-                (struct drop_shared){.block = share->block, .nr_owners = share->count};
-            *row = (uint32_t)drops->nr_shared;
-        }
-        share->shared = *row;
-    }
-    map_deinit(&known);
-}
-
-static void take_parts(struct task_drops *drops, uint32_t shared, struct shared_parts *parts)
-{
-    struct drop_shared *row = &drops->shared[shared];
-    row->first_part = (uint32_t)drops->nr_parts;
-    for (uint32_t i = 0; i < parts->nr; i++) {
-        if (drops->sharer[parts->blocks[i]])
-            continue;
-        drops->sharer[parts->blocks[i]] = shared + 1;
-        APPEND(drops, parts, &parts->blocks[i], 1);
-    }
-    row->nr_parts = (uint32_t)drops->nr_parts - row->first_part;
-    free(parts->blocks);
-}
-
-static void read_shared(struct dropping *dropping)
-{
-    struct task_drops *drops = dropping->drops;
-    list_shared(dropping);
-    dropping->parts = memory_alloc((drops->nr_shared + 1) * sizeof(*dropping->parts));
-    for (uint32_t i = (uint32_t)drops->nr_shares; i-- > 0;)
-        if (drops->shares[i].shared)
-            dropping->parts[drops->shares[i].shared - 1].share = i;
-    parallel_for(drops->nr_shared, drop_shared, dropping);
-    for (uint32_t i = 0; i < drops->nr_shared; i++)
-        take_parts(drops, i, &dropping->parts[i]);
-    free(dropping->parts);
-}
-
 static void run_failed_again(struct dropping *dropping, size_t nr_spans)
 {
     bool has_failed = false;
@@ -563,7 +430,7 @@ static void find_deallocs(struct dropping *dropping)
         if (was_tried[cell->kind] || !can_run(cell) || !dropping->functions.has_free)
             continue;
         was_tried[cell->kind] = true;
-        find_dealloc(dropping, &worker_of(dropping, 0)->run, cell);
+        find_dealloc(dropping, &drop_worker_of(dropping, 0)->run, cell);
     }
     free(was_tried);
 }
@@ -610,7 +477,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
     parallel_for(nr_spans, drop_span, &dropping);
     run_failed_again(&dropping, nr_spans);
     put_together(&dropping, nr_spans);
-    read_shared(&dropping);
+    drop_shared_read(&dropping);
     end_workers(&dropping, nr_workers);
     drop_functions_deinit(&dropping.functions);
     drop_threads_deinit(&dropping.threads);
