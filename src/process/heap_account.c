@@ -95,6 +95,29 @@ void heap_account_begin(struct heap_account *account, struct target *target,
     account->is_there = !why || decide_stop(account, options, why);
 }
 
+/* Cells that are in no block were made by another allocator than the one that was read, and the rest too. */
+static void check_allocator(struct heap_account *account)
+{
+    const struct task_cells *cells = account->drops.cells;
+    struct heap_blocks *blocks = &account->blocks;
+    size_t nr_outside = 0, nr = 0;
+    for (size_t i = 0; i < cells->nr; i++) {
+        if (cells->rows[i].is_copy)
+            continue;
+        nr++;
+        nr_outside += heap_blocks_find(blocks, cells->rows[i].addr) == 0;
+    }
+    if (nr_outside <= nr / 2 || blocks->problem)
+        return;
+    blocks->is_whole = false;
+    snprintf(
+        blocks->problem_text, sizeof(blocks->problem_text),
+        "%zu of %zu tasks are not in it: the program has an allocator of its own, whose blocks "
+        "are not known",
+        nr_outside, nr);
+    blocks->problem = blocks->problem_text;
+}
+
 void heap_account_read(struct heap_account *account, const struct task_futures *futures)
 {
     const struct target *target = futures->cells->target;
@@ -102,6 +125,7 @@ void heap_account_read(struct heap_account *account, const struct task_futures *
         return;
     heap_blocks_read(&account->blocks, target);
     task_drops_read(&account->drops, futures, &account->blocks);
+    check_allocator(account);
     heap_classes_read(&account->classes, target, &account->drops);
 }
 

@@ -355,6 +355,8 @@ static const char *why_not(const struct dropping *dropping, const struct task_ce
         return "it is being polled: its variables change while they are looked at";
     if (!dropping->functions.has_free)
         return "no allocator was found in its program";
+    if (block_of(dropping, cell->addr) == NO_BLOCK)
+        return "it is in memory of an allocator that is not known";
     return dropping->deallocs[cell->kind] ? NULL : "the code that drops it was not found";
 }
 
