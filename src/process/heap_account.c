@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "process/foreign_blocks.h"
 #include "process/proc.h"
 
 /* A longer stop than this is not made, unless --stop-limit says more; from the second on it is announced. */
@@ -123,7 +124,9 @@ void heap_account_read(struct heap_account *account, const struct task_futures *
     const struct target *target = futures->cells->target;
     if (!account->is_there)
         return;
+    bool is_usable;
     heap_blocks_read(&account->blocks, target);
+    foreign_blocks_add(&account->blocks, futures->cells, &is_usable);
     task_drops_read(&account->drops, futures, &account->blocks);
     check_allocator(account);
     heap_classes_read(&account->classes, target, &account->drops);

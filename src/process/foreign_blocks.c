@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "process/foreign_blocks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "process/drop_run.h"
+#include "process/heap_part.h"
+#include "process/image_symbols.h"
+
+enum { MAX_INSTRUCTIONS = 1 << 20, NR_SLOTS = 7, USUAL_SLOT = 2 };
+#define MANY_REFS ((uint64_t)1 << 40)
+
+struct learning {
+    struct heap_blocks *blocks;
+    const struct task_cells *cells;
+    struct drop_run run;
+    uint64_t usable_size; /* address of the allocator's function; 0: none is known */
+    uint64_t *deallocs;   /* by kind of cell */
+    struct map known;     /* addresses */
+};
+
+static void take_symbol(void *context, const char *name, uint64_t addr, bool is_ifunc)
+{
+    static const char *const names[] = {"_rjem_malloc_usable_size", "_rjem_je_malloc_usable_size",
+                                        "mi_usable_size", "mi_malloc_usable_size"};
+    struct learning *learning = context;
+    for (size_t i = 0; !is_ifunc && i < sizeof(names) / sizeof(*names); i++)
+        if (strcmp(name, names[i]) == 0)
+            learning->usable_size = addr;
+}
+
+static void add_block(struct learning *learning, uint64_t addr, uint64_t requested)
+{
+    bool is_new;
+    struct heap_blocks *blocks = learning->blocks;
+    uint64_t size = requested;
+    if (heap_blocks_find(blocks, addr))
+        return;
+    map_put(&learning->known, addr, &is_new);
+    if (!is_new)
+        return;
+    if (learning->usable_size && emulator_run(learning->run.emulator, learning->usable_size, &addr,
+                                              1, MAX_INSTRUCTIONS) == EMULATOR_RETURNED)
+        size = learning->run.emulator->registers[RAX];
+    if (!size || size == ~(uint64_t)0)
+        return;
+    blocks->rows =
+        array_reserve(blocks->rows, &blocks->capacity, blocks->nr + 1, sizeof(*blocks->rows));
+    blocks->rows[blocks->nr++] = (struct heap_block){addr, size};
+}
+
+/* True when the function freed the cell, whatever its count of references says. */
+static bool drops_cell(struct learning *learning, const struct task_cell *cell, uint64_t function)
+{
+    struct drop_run *run = &learning->run;
+    const struct cell_layout *layout = &learning->cells->kinds[cell->kind].layout;
+    uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
+    drop_run_reset(run);
+    emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
+    emulator_run(run->emulator, function, &cell->addr, 1, MAX_INSTRUCTIONS);
+    for (size_t i = 0; i < run->nr_frees; i++)
+        if (run->frees[i].addr == cell->addr)
+            return true;
+    return false;
+}
+
+static uint64_t find_dealloc(struct learning *learning, const struct task_cell *cell)
+{
+    static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
+    uint64_t words[NR_SLOTS], vtable = learning->cells->kinds[cell->kind].vtable;
+    if (target_read(learning->cells->target, vtable, words, sizeof(words)) != sizeof(words))
+        return 0;
+    for (unsigned i = 0; i < NR_SLOTS; i++)
+        if (drops_cell(learning, cell, words[order[i]]))
+            return words[order[i]];
+    return 0;
+}
+
+static void learn(struct learning *learning, const struct task_cell *cell)
+{
+    struct drop_run *run = &learning->run;
+    uint64_t *dealloc = &learning->deallocs[cell->kind];
+    if (cell->is_copy || cell->state & TOKIO_RUNNING)
+        return;
+    if (!*dealloc)
+        *dealloc = find_dealloc(learning, cell);
+    else
+        drops_cell(learning, cell, *dealloc);
+    for (size_t i = 0; *dealloc && i < run->nr_frees; i++)
+        add_block(learning, run->frees[i].addr, run->frees[i].requested_bytes);
+}
+
+static int block_order(const void *a, const void *b)
+{
+    const struct heap_block *x = a, *y = b;
+    return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+void foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells, bool *is_usable)
+{
+    struct learning learning = {.blocks = blocks, .cells = cells};
+    struct drop_functions functions;
+    *is_usable = true;
+    if (blocks->allocator == HEAP_GLIBC)
+        return;
+    for (size_t i = 0; i < cells->target->nr_images; i++)
+        image_symbols_visit(&cells->target->images[i], take_symbol, &learning);
+    drop_functions_find(&functions, cells->target);
+    drop_run_init(&learning.run, cells->target, blocks, &functions);
+    map_init(&learning.known);
+    learning.deallocs = memory_alloc((cells->nr_kinds + 1) * sizeof(*learning.deallocs));
+    const size_t nr_before = blocks->nr;
+    for (size_t i = 0; functions.has_free && i < cells->nr; i++)
+        learn(&learning, &cells->rows[i]);
+    *is_usable = learning.usable_size != 0;
+    drop_run_deinit(&learning.run);
+    drop_functions_deinit(&functions);
+    map_deinit(&learning.known);
+    free(learning.deallocs);
+    if (blocks->nr == nr_before)
+        return;
+    qsort(blocks->rows, blocks->nr, sizeof(*blocks->rows), block_order);
+    heap_index_deinit(blocks);
+    heap_index_build(blocks);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Blocks of an allocator whose metadata is not read (jemalloc, mimalloc): those that the ends of tasks
+ * free are learnt from the program's own drop code, with the size that the allocator's usable_size
+ * function says, which is interpreted too, or else that the program asked for.
+ */
+#pragma once
+
+#include "process/heap_blocks.h"
+#include "process/task_cells.h"
+
+/*
+ * Adds them to `blocks` where the allocator is not glibc's.  *is_usable: their sizes are the allocator's
+ * own.
+ */
+void foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells,
+                        bool *is_usable);
