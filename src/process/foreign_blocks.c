@@ -5,16 +5,18 @@
 #include <string.h>
 
 #include "process/drop_run.h"
+#include "process/drop_threads.h"
 #include "process/heap_part.h"
 #include "process/image_symbols.h"
 
-enum { MAX_INSTRUCTIONS = 1 << 20, NR_SLOTS = 7, USUAL_SLOT = 2 };
+enum { MAX_INSTRUCTIONS = 64 << 20, NR_SLOTS = 7, USUAL_SLOT = 2 };
 #define MANY_REFS ((uint64_t)1 << 40)
 
 struct learning {
     struct heap_blocks *blocks;
     const struct task_cells *cells;
     struct drop_run run;
+    struct drop_threads_table threads;
     uint64_t usable_size; /* address of the allocator's function; 0: none is known */
     uint64_t *deallocs;   /* by kind of cell */
     struct map known;     /* addresses */
@@ -57,6 +59,8 @@ static bool drops_cell(struct learning *learning, const struct task_cell *cell, 
     const struct cell_layout *layout = &learning->cells->kinds[cell->kind].layout;
     uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
     drop_run_reset(run);
+    drop_run_set(run, &(struct drop_circumstances){
+                          drop_threads_of(&learning->threads, cell)->pointers[0], false});
     emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
     emulator_run(run->emulator, function, &cell->addr, 1, MAX_INSTRUCTIONS);
     for (size_t i = 0; i < run->nr_frees; i++)
@@ -97,30 +101,30 @@ static int block_order(const void *a, const void *b)
     return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
-void foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells, bool *is_usable)
+bool foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells)
 {
     struct learning learning = {.blocks = blocks, .cells = cells};
     struct drop_functions functions;
-    *is_usable = true;
-    if (blocks->allocator == HEAP_GLIBC)
-        return;
     for (size_t i = 0; i < cells->target->nr_images; i++)
         image_symbols_visit(&cells->target->images[i], take_symbol, &learning);
     drop_functions_find(&functions, cells->target);
     drop_run_init(&learning.run, cells->target, blocks, &functions);
+    drop_threads_find(&learning.threads, cells);
     map_init(&learning.known);
     learning.deallocs = memory_alloc((cells->nr_kinds + 1) * sizeof(*learning.deallocs));
     const size_t nr_before = blocks->nr;
     for (size_t i = 0; functions.has_free && i < cells->nr; i++)
         learn(&learning, &cells->rows[i]);
-    *is_usable = learning.usable_size != 0;
+    const bool is_usable = learning.usable_size != 0;
     drop_run_deinit(&learning.run);
     drop_functions_deinit(&functions);
+    drop_threads_deinit(&learning.threads);
     map_deinit(&learning.known);
     free(learning.deallocs);
     if (blocks->nr == nr_before)
-        return;
+        return is_usable;
     qsort(blocks->rows, blocks->nr, sizeof(*blocks->rows), block_order);
     heap_index_deinit(blocks);
     heap_index_build(blocks);
+    return is_usable;
 }

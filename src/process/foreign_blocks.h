@@ -9,9 +9,5 @@
 #include "process/heap_blocks.h"
 #include "process/task_cells.h"
 
-/*
- * Adds them to `blocks` where the allocator is not glibc's.  *is_usable: their sizes are the allocator's
- * own.
- */
-void foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells,
-                        bool *is_usable);
+/* Adds them to `blocks`.  True: their sizes are the allocator's own. */
+bool foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells);

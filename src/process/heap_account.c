@@ -96,15 +96,55 @@ void heap_account_begin(struct heap_account *account, struct target *target,
     account->is_there = !why || decide_stop(account, options, why);
 }
 
+/* Cells that are in no block were made by another allocator than the one that was read, and the rest too. */
+static bool has_other_allocator(const struct heap_account *account, const struct task_cells *cells)
+{
+    size_t nr_outside = 0, nr = 0;
+    for (size_t i = 0; i < cells->nr; i++) {
+        nr += !cells->rows[i].is_copy;
+        nr_outside +=
+            !cells->rows[i].is_copy && heap_blocks_find(&account->blocks, cells->rows[i].addr) == 0;
+    }
+    return nr_outside > nr / 2;
+}
+
+/* What is asked for is at most what the allocator gave. */
+static void call_sizes_bounds(struct task_drops *drops)
+{
+    for (size_t i = 0; i < drops->cells->nr; i++)
+        if (drops->rows[i].is_exact) {
+            drops->rows[i].is_exact = false;
+            drops->rows[i].reason =
+                "how big its allocator's blocks are is not known, but what was asked for";
+        }
+}
+
+static void read_other_allocator(struct heap_account *account, const struct task_futures *futures)
+{
+    struct heap_blocks *blocks = &account->blocks;
+    bool is_usable = foreign_blocks_add(blocks, futures->cells);
+    blocks->allocator = HEAP_UNKNOWN;
+    blocks->is_whole = false;
+    snprintf(blocks->problem_text, sizeof(blocks->problem_text),
+             "the program has an allocator of its own; only blocks that the ends of tasks free are "
+             "known, with the sizes that %s",
+             is_usable ? "it tells" : "were asked for");
+    blocks->problem = blocks->problem_text;
+    task_drops_read(&account->drops, futures, blocks);
+    if (!is_usable)
+        call_sizes_bounds(&account->drops);
+}
+
 void heap_account_read(struct heap_account *account, const struct task_futures *futures)
 {
     const struct target *target = futures->cells->target;
     if (!account->is_there)
         return;
-    bool is_usable;
     heap_blocks_read(&account->blocks, target);
-    foreign_blocks_add(&account->blocks, futures->cells, &is_usable);
-    task_drops_read(&account->drops, futures, &account->blocks);
+    if (has_other_allocator(account, futures->cells))
+        read_other_allocator(account, futures);
+    else
+        task_drops_read(&account->drops, futures, &account->blocks);
     heap_classes_read(&account->classes, target, &account->drops);
 }
 

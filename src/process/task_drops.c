@@ -26,69 +26,6 @@ enum {
 /* More references than any task has. */
 #define MANY_REFS ((uint64_t)1 << 40)
 
-/* --- what is looked at ----------------------------------------------------------------------- */
-
-static struct addr_range cell_future(const struct dropping *dropping, const struct task_cell *cell)
-{
-    const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
-    uint32_t begin = layout->stage != OFFSET_UNKNOWN ? layout->stage : layout->id + 8;
-    return (struct addr_range){cell->addr + begin, cell->addr + layout->trailer};
-}
-
-static bool is_in(const struct addr_range *range, uint64_t addr)
-{
-    return addr >= range->start && addr < range->end;
-}
-
-static int range_order(const void *a, const void *b)
-{
-    const struct addr_range *x = a, *y = b;
-    if (x->start != y->start)
-        return x->start < y->start ? -1 : 1;
-    return x->end > y->end ? -1 : x->end < y->end;
-}
-
-/* Ranges that lie in others are left out. */
-static size_t unite(struct addr_range *ranges, size_t nr)
-{
-    size_t kept = 0;
-    qsort(ranges, nr, sizeof(*ranges), range_order);
-    for (size_t i = 0; i < nr; i++) {
-        if (kept && ranges[i].start < ranges[kept - 1].end) {
-            if (ranges[i].end > ranges[kept - 1].end)
-                ranges[kept - 1].end = ranges[i].end;
-        } else {
-            ranges[kept++] = ranges[i];
-        }
-    }
-    return kept;
-}
-
-static struct addr_range frame_range(const struct task_futures *futures,
-                                     const struct task_frame *frame)
-{
-    const struct plan_type *type = plan_type(futures->cells->plans[frame->plan].plan, frame->type);
-    return (struct addr_range){frame->addr, frame->addr + (type ? type->size_bytes : 0)};
-}
-
-/* Futures in boxes: where they lie, by task. */
-static void list_frames(struct dropping *dropping, const struct task_futures *futures)
-{
-    const struct task_cells *cells = dropping->cells;
-    uint32_t *next = memory_alloc((cells->nr + 2) * sizeof(*next));
-    for (size_t i = 0; i < futures->nr; i++)
-        next[futures->frames[i].task + 1]++;
-    for (size_t i = 0; i < cells->nr; i++)
-        next[i + 1] += next[i];
-    dropping->first_frame = memory_alloc((cells->nr + 2) * sizeof(*next));
-    memcpy(dropping->first_frame, next, (cells->nr + 1) * sizeof(*next));
-    dropping->frames = memory_alloc((futures->nr + 1) * sizeof(*dropping->frames));
-    for (size_t i = 0; i < futures->nr; i++)
-        dropping->frames[next[futures->frames[i].task]++] =
-            frame_range(futures, &futures->frames[i]);
-    free(next);
-}
-
 /* --- one run --------------------------------------------------------------------------------- */
 
 struct drop_worker *drop_worker_of(struct dropping *dropping, unsigned number)
@@ -194,21 +131,6 @@ static const char *trace_problem(const struct drop_trace *trace)
                                  : NULL;
 }
 
-/* The futures of a task, whose reads are noted: the cell's, and those in boxes.  free() it. */
-static struct addr_range *task_ranges(const struct dropping *dropping, uint32_t task, size_t *nr)
-{
-    const struct addr_range *frames = &dropping->frames[dropping->first_frame[task]];
-    size_t nr_frames = dropping->first_frame[task + 1] - dropping->first_frame[task], kept = 0;
-    struct addr_range *ranges = memory_alloc((nr_frames + 1) * sizeof(*ranges));
-    struct addr_range cell = cell_future(dropping, &dropping->cells->rows[task]);
-    for (size_t i = 0; i < nr_frames; i++)
-        if (!is_in(&cell, frames[i].start))
-            ranges[kept++] = frames[i];
-    ranges[kept++] = cell;
-    *nr = unite(ranges, kept);
-    return ranges;
-}
-
 static void begin_rows(struct task_drop *drop, const struct drop_rows *rows)
 {
     drop->first_block = (uint32_t)rows->nr_blocks;
@@ -286,7 +208,7 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
     const struct task_cell *cell = &dropping->cells->rows[task];
     struct task_drop *drop = &dropping->drops->rows[task];
     struct drop_run *run = &worker->run;
-    struct addr_range *ranges = task_ranges(dropping, task, &run->nr_futures);
+    struct addr_range *ranges = drop_frames_of(&dropping->frames, task, &run->nr_futures);
     struct drop_trace trace = {.blocks = dropping->drops->blocks,
                                .cell_block = block_of(dropping, cell->addr)};
     run->futures = ranges;
@@ -318,6 +240,8 @@ static const char *why_not(const struct dropping *dropping, const struct task_ce
         return "it is being polled: its variables change while they are looked at";
     if (!dropping->functions.has_free)
         return "no allocator was found in its program";
+    if (block_of(dropping, cell->addr) == NO_BLOCK)
+        return "it is in memory of an allocator that is not known";
     return dropping->deallocs[cell->kind] ? NULL : "the code that drops it was not found";
 }
 
@@ -472,7 +396,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
     drop_functions_find(&dropping.functions, cells->target);
     drop_threads_find(&dropping.threads, cells);
     mark_cells(&dropping);
-    list_frames(&dropping, futures);
+    drop_frames_list(&dropping.frames, futures);
     find_deallocs(&dropping);
     parallel_for(nr_spans, drop_span, &dropping);
     run_failed_again(&dropping, nr_spans);
@@ -486,8 +410,7 @@ void task_drops_read(struct task_drops *drops, const struct task_futures *future
     free(dropping.nr_endless);
     free(dropping.is_cell);
     free(dropping.deallocs);
-    free(dropping.first_frame);
-    free(dropping.frames);
+    drop_frames_deinit(&dropping.frames);
 }
 
 void task_drops_deinit(struct task_drops *drops)

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "process/drop_frames.h"
 #include "process/drop_threads.h"
 #include "process/drop_trace.h"
 
@@ -17,9 +18,7 @@ struct dropping {
     struct drop_functions functions;
     uint64_t *deallocs; /* by kind: address; 0: not found */
     uint8_t *is_cell;   /* by block */
-    uint32_t
-        *first_frame; /* by task: frames outside of the cell, in `frames`; one more at the end */
-    struct addr_range *frames; /* of all tasks, by task and address */
+    struct drop_frames frames;
     struct drop_threads_table threads;
     struct drop_worker *workers;
     struct drop_rows *rows; /* by span */
