@@ -18,7 +18,7 @@ static void drop_shared(void *context, unsigned number, size_t shared)
     const struct task_cell *cell = &dropping->cells->rows[share->task];
     struct drop_run *run = &drop_worker_of(dropping, number)->run;
     uint64_t count = share->nr_refs;
-    drop_set_usual(dropping, run, cell);
+    drop_cell_set_usual(run, &dropping->threads, cell);
     emulator_write(run->emulator, share->count_addr, &count, sizeof(count));
     drop_run_function(dropping, run, cell, dropping->deallocs[cell->kind]);
     parts->blocks = memory_alloc((run->nr_frees + 1) * sizeof(*parts->blocks));

@@ -4,13 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "process/drop_run.h"
-#include "process/drop_threads.h"
+#include "process/drop_cell.h"
 #include "process/heap_part.h"
 #include "process/image_symbols.h"
 
-enum { MAX_INSTRUCTIONS = 64 << 20, NR_SLOTS = 7, USUAL_SLOT = 2 };
-#define MANY_REFS ((uint64_t)1 << 40)
+enum { MAX_INSTRUCTIONS = 64 << 20 };
 
 struct learning {
     struct heap_blocks *blocks;
@@ -52,45 +50,32 @@ static void add_block(struct learning *learning, uint64_t addr, uint64_t request
     blocks->rows[blocks->nr++] = (struct heap_block){addr, size};
 }
 
-/* True when the function freed the cell, whatever its count of references says. */
-static bool drops_cell(struct learning *learning, const struct task_cell *cell, uint64_t function)
+static bool drops_cell(void *context, const struct task_cell *cell, uint64_t function,
+                       bool is_usual)
 {
+    struct learning *learning = context;
     struct drop_run *run = &learning->run;
-    const struct cell_layout *layout = &learning->cells->kinds[cell->kind].layout;
-    uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
+    (void)is_usual;
     drop_run_reset(run);
-    drop_run_set(run, &(struct drop_circumstances){
-                          drop_threads_of(&learning->threads, cell)->pointers[0], false});
-    emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
-    emulator_run(run->emulator, function, &cell->addr, 1, MAX_INSTRUCTIONS);
+    drop_cell_set_usual(run, &learning->threads, cell);
+    drop_cell_call(run, &learning->cells->kinds[cell->kind].layout, cell, function,
+                   MAX_INSTRUCTIONS);
     for (size_t i = 0; i < run->nr_frees; i++)
         if (run->frees[i].addr == cell->addr)
             return true;
     return false;
 }
 
-static uint64_t find_dealloc(struct learning *learning, const struct task_cell *cell)
-{
-    static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
-    uint64_t words[NR_SLOTS], vtable = learning->cells->kinds[cell->kind].vtable;
-    if (target_read(learning->cells->target, vtable, words, sizeof(words)) != sizeof(words))
-        return 0;
-    for (unsigned i = 0; i < NR_SLOTS; i++)
-        if (drops_cell(learning, cell, words[order[i]]))
-            return words[order[i]];
-    return 0;
-}
-
 static void learn(struct learning *learning, const struct task_cell *cell)
 {
     struct drop_run *run = &learning->run;
     uint64_t *dealloc = &learning->deallocs[cell->kind];
-    if (cell->is_copy || cell->state & TOKIO_RUNNING)
+    if (!drop_cell_can_run(cell))
         return;
     if (!*dealloc)
-        *dealloc = find_dealloc(learning, cell);
+        *dealloc = drop_cell_find_dealloc(learning->cells, cell, drops_cell, learning);
     else
-        drops_cell(learning, cell, *dealloc);
+        drops_cell(learning, cell, *dealloc, false);
     for (size_t i = 0; *dealloc && i < run->nr_frees; i++)
         add_block(learning, run->frees[i].addr, run->frees[i].requested_bytes);
 }

@@ -84,7 +84,7 @@ static const char *try_copy(struct heap_account *account, struct target *target,
 void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options)
 {
-    *account = (struct heap_account){.rss_bytes = rss_bytes(target), .is_off = options->is_off};
+    *account = (struct heap_account){.rss_bytes = rss_bytes(target)};
     if (options->is_off)
         return;
     if (target->is_core) {

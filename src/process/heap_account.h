@@ -18,7 +18,6 @@ struct heap_account {
     bool is_there;
     bool is_copied;    /* a child has the memory: the target may go on */
     const char *how;   /* in words */
-    bool is_off;       /* it was not asked for */
     char reason[1024]; /* why it is not there though it was asked for; "" */
     char why_no_copy[512];
     uint64_t fork_ns;

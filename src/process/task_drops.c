@@ -2,9 +2,6 @@
 /*
  * Tasks are independent of each other: each run begins with the memory as it was.  Workers take
  * spans of tasks; their rows are put together in the order of the tasks.
- *
- * Which function of a vtable drops the cell is told by trying: `dealloc` is the one that frees the cell
- * whatever the cell's own count of references says, so the count is set high before each run.
  */
 #include "process/task_drops.h"
 
@@ -17,15 +14,10 @@
 
 enum {
     SPAN_TASKS = 64,
-    NR_SLOTS = 7, /* functions at the beginning of a vtable, tokio/src/runtime/task/raw.rs */
-    USUAL_SLOT = 2,
     MIN_INSTRUCTIONS = 4 << 20,
     FEW_INSTRUCTIONS = 16 << 10,
     INSTRUCTIONS_A_BLOCK = 200,
 };
-/* More references than any task has. */
-#define MANY_REFS ((uint64_t)1 << 40)
-
 /* --- one run --------------------------------------------------------------------------------- */
 
 struct drop_worker *drop_worker_of(struct dropping *dropping, unsigned number)
@@ -38,14 +30,6 @@ struct drop_worker *drop_worker_of(struct dropping *dropping, unsigned number)
     }
     worker->has_run = true;
     return worker;
-}
-
-/* As a thread of its runtime does it, where all goes well. */
-void drop_set_usual(const struct dropping *dropping, struct drop_run *run,
-                    const struct task_cell *cell)
-{
-    drop_run_set(run, &(struct drop_circumstances){
-                          drop_threads_of(&dropping->threads, cell)->pointers[0], false});
 }
 
 /*
@@ -62,11 +46,8 @@ static uint64_t instructions_for(const struct dropping *dropping, const struct t
 enum emulator_end drop_run_function(const struct dropping *dropping, struct drop_run *run,
                                     const struct task_cell *cell, uint64_t function)
 {
-    const struct cell_layout *layout = &dropping->cells->kinds[cell->kind].layout;
-    uint64_t state = (cell->state & ((1 << TOKIO_REF_SHIFT) - 1)) | MANY_REFS << TOKIO_REF_SHIFT;
-    emulator_write(run->emulator, cell->addr + layout->state, &state, sizeof(state));
-    enum emulator_end end =
-        emulator_run(run->emulator, function, &cell->addr, 1, instructions_for(dropping, cell));
+    enum emulator_end end = drop_cell_call(run, &dropping->cells->kinds[cell->kind].layout, cell,
+                                           function, instructions_for(dropping, cell));
     if (end == EMULATOR_BUDGET)
         __atomic_fetch_add(&dropping->nr_endless[cell->kind], 1, __ATOMIC_RELAXED);
     return end;
@@ -88,27 +69,22 @@ static bool frees(const struct drop_run *run, const struct dropping *dropping,
     return false;
 }
 
-static bool can_run(const struct task_cell *cell)
+/* The usual one may fail for other reasons: a run that ended early says nothing. */
+static bool may_drop(void *context, const struct task_cell *cell, uint64_t function, bool is_usual)
 {
-    return !cell->is_copy && !(cell->state & TOKIO_RUNNING);
+    struct dropping *dropping = context;
+    struct drop_run *run = &drop_worker_of(dropping, 0)->run;
+    drop_run_reset(run);
+    enum emulator_end end = drop_run_function(dropping, run, cell, function);
+    return frees(run, dropping, cell) || (is_usual && end != EMULATOR_RETURNED);
 }
 
-static void find_dealloc(struct dropping *dropping, struct drop_run *run,
-                         const struct task_cell *cell)
+static void find_dealloc(struct dropping *dropping, const struct task_cell *cell)
 {
-    static const uint8_t order[NR_SLOTS] = {USUAL_SLOT, 1, 3, 4, 5, 6, 0};
-    uint64_t words[NR_SLOTS];
-    uint64_t vtable = dropping->cells->kinds[cell->kind].vtable;
-    drop_set_usual(dropping, run, cell);
-    if (target_read(dropping->target, vtable, words, sizeof(words)) != sizeof(words))
-        return;
-    for (unsigned i = 0; i < NR_SLOTS && !dropping->deallocs[cell->kind]; i++) {
-        drop_run_reset(run);
-        enum emulator_end end = drop_run_function(dropping, run, cell, words[order[i]]);
-        /* The usual one may fail for other reasons: a run that ended early says nothing. */
-        if (frees(run, dropping, cell) || (!i && end != EMULATOR_RETURNED))
-            dropping->deallocs[cell->kind] = words[order[i]];
-    }
+    struct drop_run *run = &drop_worker_of(dropping, 0)->run;
+    drop_cell_set_usual(run, &dropping->threads, cell);
+    dropping->deallocs[cell->kind] =
+        drop_cell_find_dealloc(dropping->cells, cell, may_drop, dropping);
     drop_run_reset(run);
 }
 
@@ -351,10 +327,10 @@ static void find_deallocs(struct dropping *dropping)
     dropping->deallocs = memory_alloc((cells->nr_kinds + 1) * sizeof(*dropping->deallocs));
     for (size_t i = 0; i < cells->nr; i++) {
         const struct task_cell *cell = &cells->rows[i];
-        if (was_tried[cell->kind] || !can_run(cell) || !dropping->functions.has_free)
+        if (was_tried[cell->kind] || !drop_cell_can_run(cell) || !dropping->functions.has_free)
             continue;
         was_tried[cell->kind] = true;
-        find_dealloc(dropping, &drop_worker_of(dropping, 0)->run, cell);
+        find_dealloc(dropping, cell);
     }
     free(was_tried);
 }

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
+#include "process/drop_cell.h"
 #include "process/drop_frames.h"
-#include "process/drop_threads.h"
 #include "process/drop_trace.h"
 
 struct drop_worker;
@@ -45,12 +45,9 @@ struct shared_parts {
 
 /* Made when it is first asked for. */
 struct drop_worker *drop_worker_of(struct dropping *dropping, unsigned number);
-/* Calls a function of a cell's vtable; the cell's count of references is high meanwhile. */
+/* As drop_cell_call; counts runs that end by their budget, and gives such kinds less. */
 enum emulator_end drop_run_function(const struct dropping *dropping, struct drop_run *run,
                                     const struct task_cell *cell, uint64_t function);
-/* The circumstances of the next run: as a thread of the task's runtime does it, where all goes well. */
-void drop_set_usual(const struct dropping *dropping, struct drop_run *run,
-                    const struct task_cell *cell);
 /* Fills drops->shared, parts and sharer from the shares. */
 void drop_shared_read(struct dropping *dropping);
 
