@@ -11,6 +11,12 @@ enum { ONE_REF = 64 };
 void task_drop_lock(void **lock) __asm__(
     "_ZN4core3ptr36drop_in_place$LT$demo..Locked$GT$17h0123456789abcdefE");
 
+/* By its name that of an allocator that is not read; its blocks are all of one size. */
+size_t mi_usable_size(const void *block)
+{
+    return block ? FOREIGN_BYTES : 0;
+}
+
 /* --- parts ----------------------------------------------------------------------------------- */
 
 static void futex_wait(uint64_t *word)

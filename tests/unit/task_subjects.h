@@ -23,6 +23,9 @@ struct subject_cell {
     uint64_t trailer[4];
 };
 
+enum { FOREIGN_BYTES = 16 };
+size_t mi_usable_size(const void *block);
+
 struct subject_node {
     struct subject_node *next;
     uint64_t number;

@@ -7,6 +7,7 @@
 
 #include "drop_target.h"
 #include "plan_sample.h"
+#include "process/foreign_blocks.h"
 #include "process/task_drops.h"
 #include "task_subjects.h"
 
@@ -521,6 +522,47 @@ static void test_no_tasks(void **state)
     assert_int_equal(world.drops.nr_drops, 0);
 }
 
+/* --- other allocators ------------------------------------------------------------------------ */
+
+static void expect_learnt(const struct heap_blocks *blocks, const void *block)
+{
+    uint32_t at = heap_blocks_find(blocks, (uint64_t)block);
+    assert_true(at > 0);
+    assert_int_equal(blocks->rows[at - 1].addr, (uint64_t)block);
+    assert_int_equal(blocks->rows[at - 1].size_bytes, FOREIGN_BYTES);
+}
+
+/* What nothing but the tasks' own code tells: their cells, and what goes with them. */
+static void test_blocks_of_another_allocator(void **state)
+{
+    (void)state;
+    struct heap_blocks blocks = {0};
+    uint32_t one = add_task(task_usual, ONE_REF), other = add_task(task_reordered, 2 * ONE_REF);
+    uint32_t running = add_task(task_usual, ONE_REF | TOKIO_RUNNING);
+    uint32_t copy = add_task(task_usual, ONE_REF);
+    world.rows[copy].is_copy = true;
+    void *block = give(one, 0, 1000), *unseen = give(running, 0, 50), *of_copy = give(copy, 0, 50);
+    struct subject_node *first = give(other, 1, 24);
+    first->next = drop_target_block(&world.drop, 24);
+    void *nobodys = drop_target_block(&world.drop, 100);
+    drop_target_start(&world.drop);
+    assert_true(foreign_blocks_add(&blocks, &world.all)); /* the sizes are the allocator's */
+    assert_int_equal(blocks.nr, 5);
+    expect_learnt(&blocks, world.cells[one]);
+    expect_learnt(&blocks, world.cells[other]);
+    expect_learnt(&blocks, block);
+    expect_learnt(&blocks, first);
+    expect_learnt(&blocks, first->next);
+    assert_int_equal(heap_blocks_find(&blocks, (uint64_t)unseen), 0);
+    assert_int_equal(heap_blocks_find(&blocks, (uint64_t)of_copy), 0);
+    assert_int_equal(heap_blocks_find(&blocks, (uint64_t)nobodys), 0);
+    task_drops_read(&world.drops, &world.futures, &blocks);
+    assert_true(world.drops.rows[one].is_exact && world.drops.rows[other].is_exact);
+    assert_int_equal(world.drops.rows[one].held_bytes, FOREIGN_BYTES);
+    assert_int_equal(world.drops.rows[other].held_bytes, 2 * FOREIGN_BYTES);
+    heap_blocks_deinit(&blocks);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
@@ -544,6 +586,7 @@ int main(void)
         TEST(test_weak),
         TEST(test_runtimes_own),
         TEST(test_no_tasks),
+        TEST(test_blocks_of_another_allocator),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
