@@ -39,29 +39,48 @@ uint32_t task_poll_bytes(const struct elf_file *program, const struct elf_file *
     return symbol->size_bytes > UINT32_MAX ? 0 : (uint32_t)symbol->size_bytes;
 }
 
+bool task_calls_begin(struct task_calls *calls, const struct elf_file *program,
+                      const struct elf_file *symbols, uint64_t addr)
+{
+    enum { MAX_FUNCTION_BYTES = 8192 };
+    uint64_t left;
+    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
+    const uint8_t *code = task_code_at(program, addr, &left);
+    if (!self || !code)
+        return false;
+    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
+    *calls = (struct task_calls){symbols, self, code, addr, size < left ? size : left, 0};
+    return true;
+}
+
+const struct elf_symbol *task_calls_next(struct task_calls *calls)
+{
+    enum { CALL = 0xe8, JUMP = 0xe9, CALL_BYTES = 5 };
+    while (calls->at + CALL_BYTES <= calls->size_bytes) {
+        const uint64_t at = calls->at++;
+        if (calls->code[at] != CALL && calls->code[at] != JUMP)
+            continue;
+        int32_t distance;
+        memcpy(&distance, calls->code + at + 1, 4);
+        uint64_t target = calls->addr + at + CALL_BYTES + (uint64_t)(int64_t)distance;
+        const struct elf_symbol *symbol = elf_symbol_at(calls->symbols, target);
+        if (symbol && symbol->addr == target && symbol != calls->self)
+            return symbol;
+    }
+    return NULL;
+}
+
 /* The lengths of what the function at `addr` calls, and of what that calls; as names_from_calls. */
 static uint64_t called_shape(const struct elf_file *program, const struct elf_file *symbols,
                              uint64_t addr, int depth, uint64_t hash)
 {
-    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
-    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
-    uint64_t left;
-    const uint8_t *code = task_code_at(program, addr, &left);
-    if (!self || !code || program->machine != EM_X86_64)
+    struct task_calls calls;
+    if (program->machine != EM_X86_64 || !task_calls_begin(&calls, program, symbols, addr))
         return hash;
-    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
-    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
-        if (code[i] != CALL && code[i] != JUMP)
-            continue;
-        int32_t distance;
-        memcpy(&distance, code + i + 1, 4);
-        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
-        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
-        if (!symbol || symbol->addr != target || symbol == self)
-            continue;
+    for (const struct elf_symbol *symbol; (symbol = task_calls_next(&calls));) {
         hash = hash_u64(symbol->size_bytes, hash);
         if (depth > 0)
-            hash = called_shape(program, symbols, target, depth - 1, hash);
+            hash = called_shape(program, symbols, symbol->addr, depth - 1, hash);
     }
     return hash;
 }

@@ -39,6 +39,21 @@ void tokio_add_tasks(struct layout *layout, const struct coroutines *coroutines,
  * NULL where there are none. */
 const uint8_t *task_code_at(const struct elf_file *elf, uint64_t addr, uint64_t *size);
 /*
+ * What the function at an address calls or jumps to, x86-64.  Every byte is tried as an opcode: a target
+ * counts only when it is the exact start of another symbol.
+ */
+struct task_calls {
+    const struct elf_file *symbols;
+    const struct elf_symbol *self;
+    const uint8_t *code;
+    uint64_t addr, size_bytes, at;
+};
+/* False: its symbol or its code is not there. */
+bool task_calls_begin(struct task_calls *calls, const struct elf_file *program,
+                      const struct elf_file *symbols, uint64_t addr);
+/* The symbol of the next one; NULL: there is none. */
+const struct elf_symbol *task_calls_next(struct task_calls *calls);
+/*
  * The length of the code that polls: that of the function in the vtable, which is often nothing
  * but a jump to the real one (x86-64).  0: unknown.
  */

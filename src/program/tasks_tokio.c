@@ -119,26 +119,14 @@ static bool names_from_drop_glue(const char *mangled, struct text *future, struc
 static bool names_from_calls(const struct elf_file *program, const struct elf_file *symbols,
                              uint64_t addr, int depth, struct text *future, struct text *scheduler)
 {
-    enum { MAX_FUNCTION_BYTES = 8192, CALL = 0xe8, JUMP = 0xe9 };
-    const struct elf_symbol *self = elf_symbol_at(symbols, addr);
-    uint64_t left;
-    const uint8_t *code = task_code_at(program, addr, &left);
-    if (!self || !code)
+    struct task_calls calls;
+    if (!task_calls_begin(&calls, program, symbols, addr))
         return false;
-    uint64_t size = self->size_bytes < MAX_FUNCTION_BYTES ? self->size_bytes : MAX_FUNCTION_BYTES;
-    for (uint64_t i = 0; i + 5 <= size && i + 5 <= left; i++) {
-        if (code[i] != CALL && code[i] != JUMP)
-            continue;
-        int32_t distance;
-        memcpy(&distance, code + i + 1, 4);
-        uint64_t target = addr + i + 5 + (uint64_t)(int64_t)distance;
-        const struct elf_symbol *symbol = elf_symbol_at(symbols, target);
-        if (!symbol || symbol->addr != target || symbol == self)
-            continue;
+    for (const struct elf_symbol *symbol; (symbol = task_calls_next(&calls));) {
         if (names_from_drop_glue(symbol->name, future, scheduler))
             return true;
         if (depth > 0 && strstr(symbol->name, "7harness") &&
-            names_from_calls(program, symbols, target, depth - 1, future, scheduler))
+            names_from_calls(program, symbols, symbol->addr, depth - 1, future, scheduler))
             return true;
     }
     return false;
