@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "report/snapshot_report.h"
+#include "snapshot_render.h"
 #include "snapshot_sample.h"
 
 static int make_held(void **state)
@@ -13,46 +13,6 @@ static int make_held(void **state)
     sample_snapshot_held(snapshot);
     *state = snapshot;
     return 0;
-}
-
-static int free_sample(void **state)
-{
-    snapshot_deinit(*state);
-    free(*state);
-    return 0;
-}
-
-/* free() */
-static char *render(const struct snapshot *snapshot, const struct snapshot_options *options,
-                    unsigned columns)
-{
-    struct snapshot_report report;
-    struct error err = {0};
-    char *bytes = NULL;
-    size_t size;
-    struct display display = {.out = open_memstream(&bytes, &size), .columns = columns};
-    assert_true(snapshot_report_init(&report, snapshot, options, &err));
-    snapshot_write_text(&report, &display);
-    snapshot_report_deinit(&report);
-    fclose(display.out);
-    return bytes;
-}
-
-static void expect(const struct snapshot *snapshot, const struct snapshot_options *options,
-                   const char *text)
-{
-    char *shown = render(snapshot, options, 100);
-    assert_string_equal(shown, text);
-    free(shown);
-}
-
-static void expect_line(const struct snapshot *snapshot, const struct snapshot_options *options,
-                        const char *line)
-{
-    char *shown = render(snapshot, options, 100);
-    if (!strstr(shown, line))
-        fail_msg("no '%s' in:\n%s", line, shown);
-    free(shown);
 }
 
 static const struct snapshot_options all = {0};
