@@ -2,7 +2,6 @@
 /* What concerns several tasks or the whole heap: shared blocks, keepers of finished tasks, classes. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/snapshot_part.h"
 
@@ -47,23 +46,6 @@ static struct slot_place slot_at(struct snapshot_building *build, uint32_t task,
             }
     }
     return place;
-}
-
-static void list_frames(struct snapshot_building *build)
-{
-    const struct task_futures *futures = &build->reader->futures;
-    const size_t nr_tasks = build->reader->cells.nr;
-    build->first_frame = memory_alloc((nr_tasks + 2) * sizeof(uint32_t));
-    build->frames = memory_alloc((futures->nr + 1) * sizeof(uint32_t));
-    uint32_t *next = memory_alloc((nr_tasks + 2) * sizeof(uint32_t));
-    for (size_t i = 0; i < futures->nr; i++)
-        next[futures->frames[i].task + 1]++;
-    for (size_t i = 0; i < nr_tasks; i++)
-        next[i + 1] += next[i];
-    memcpy(build->first_frame, next, (nr_tasks + 1) * sizeof(uint32_t));
-    for (uint32_t i = 0; i < futures->nr; i++)
-        build->frames[next[futures->frames[i].task]++] = i;
-    free(next);
 }
 
 /* --- shared ---------------------------------------------------------------------------------- */
@@ -280,7 +262,7 @@ void snapshot_add_heap(struct snapshot_building *build)
             snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
         return;
     }
-    list_frames(build);
+    task_futures_by_task(&build->reader->futures, &build->first_frame, &build->frames);
     add_maybe_held(build);
     add_shared(build);
     for (size_t i = 0; i < heap->classes.nr_keepers; i++)

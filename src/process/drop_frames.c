@@ -2,7 +2,6 @@
 #include "process/drop_frames.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static struct addr_range cell_future(const struct task_cells *cells, const struct task_cell *cell)
 {
@@ -49,19 +48,13 @@ static struct addr_range frame_range(const struct task_futures *futures,
 
 void drop_frames_list(struct drop_frames *frames, const struct task_futures *futures)
 {
-    const struct task_cells *cells = futures->cells;
-    uint32_t *next = memory_alloc((cells->nr + 2) * sizeof(*next));
-    for (size_t i = 0; i < futures->nr; i++)
-        next[futures->frames[i].task + 1]++;
-    for (size_t i = 0; i < cells->nr; i++)
-        next[i + 1] += next[i];
-    frames->cells = cells;
-    frames->first = memory_alloc((cells->nr + 2) * sizeof(*next));
-    memcpy(frames->first, next, (cells->nr + 1) * sizeof(*next));
+    uint32_t *positions;
+    frames->cells = futures->cells;
+    task_futures_by_task(futures, &frames->first, &positions);
     frames->rows = memory_alloc((futures->nr + 1) * sizeof(*frames->rows));
     for (size_t i = 0; i < futures->nr; i++)
-        frames->rows[next[futures->frames[i].task]++] = frame_range(futures, &futures->frames[i]);
-    free(next);
+        frames->rows[i] = frame_range(futures, &futures->frames[positions[i]]);
+    free(positions);
 }
 
 struct addr_range *drop_frames_of(const struct drop_frames *frames, uint32_t task, size_t *nr)

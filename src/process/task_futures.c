@@ -563,3 +563,20 @@ void task_futures_read(struct task_futures *futures, struct reading *reading, ui
             run_round(futures, reading);
     }
 }
+
+void task_futures_by_task(const struct task_futures *futures, uint32_t **first,
+                          uint32_t **positions)
+{
+    const size_t nr_tasks = futures->cells->nr;
+    uint32_t *next = memory_alloc((nr_tasks + 2) * sizeof(*next));
+    for (size_t i = 0; i < futures->nr; i++)
+        next[futures->frames[i].task + 1]++;
+    for (size_t i = 0; i < nr_tasks; i++)
+        next[i + 1] += next[i];
+    *first = memory_alloc((nr_tasks + 2) * sizeof(**first));
+    memcpy(*first, next, (nr_tasks + 1) * sizeof(*next));
+    *positions = memory_alloc((futures->nr + 1) * sizeof(**positions));
+    for (uint32_t i = 0; i < futures->nr; i++)
+        (*positions)[next[futures->frames[i].task]++] = i;
+    free(next);
+}

@@ -46,5 +46,12 @@ void task_futures_read(struct task_futures *futures, struct reading *reading, ui
 /* Afterwards, in the running target: the trees that are whole in the bytes of their cells. */
 void task_futures_finish(struct task_futures *futures);
 
+/*
+ * Frames in the order of their tasks: positions in frames; those of a task begin at first[task] and end
+ * at first[task + 1].  free() both.
+ */
+void task_futures_by_task(const struct task_futures *futures, uint32_t **first,
+                          uint32_t **positions);
+
 /* Of a finished task: its output was taken or dropped.  False also where that is unknown. */
 bool task_output_is_gone(const struct task_cells *cells, const struct task_cell *cell);
