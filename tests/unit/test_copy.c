@@ -574,6 +574,15 @@ static void copes_with_an_end_in_between(void **state)
     subject_pid = 0;
 }
 
+/* It stops by itself: after a detach it runs for a moment, in the kernel only, until it sees that it must. */
+static void expect_stopped(pid_t pid)
+{
+    char found = 0;
+    for (int i = 0; i < 5000 && (found = proc_thread_state(pid, pid)) != 'T'; i++)
+        sleep_ms(1);
+    assert_int_equal(found, 'T');
+}
+
 static void leaves_a_stopped_process_stopped(void **state)
 {
     (void)state;
@@ -581,13 +590,12 @@ static void leaves_a_stopped_process_stopped(void **state)
     pid_t pid = start(ALL_WORKS);
     open_target(&target, pid);
     kill(pid, SIGSTOP);
-    for (int i = 0; i < 5000 && proc_thread_state(pid, pid) != 'T'; i++)
-        sleep_ms(1);
+    expect_stopped(pid);
     for (int round = 0; round < 10; round++) {
         stop_and_fork(&target);
         target_resume(&target);
         target_end_copy(&target);
-        assert_int_equal(proc_thread_state(pid, pid), 'T');
+        expect_stopped(pid);
     }
     kill(pid, SIGCONT);
     target_close(&target);
