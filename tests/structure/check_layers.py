@@ -17,9 +17,11 @@ MAY_INCLUDE = {
     "program": {"plan", "base"},
     "process": {"recording", "plan", "base"},
     "model": {"process", "recording", "program", "plan", "base"},
+    "tracer": {"recording", "plan"},
+    "recorder": {"model", "process", "recording", "program", "plan", "base"},
     "analysis": {"model", "program", "plan", "base"},
     "report": {"analysis", "model", "program", "plan", "base"},
-    "cli": {"report", "analysis", "model", "process", "recording", "program", "plan", "base"},
+    "cli": {"recorder", "report", "analysis", "model", "process", "recording", "program", "plan", "base"},
 }
 # A process of its own, made by fork, which ends there.
 MAY_EXIT = {"src/process/copy_guard.c"}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What all files of the tracer share: its state, the state of a thread, and the way into the live
+ * region.  This code lives in somebody else's process: no libc allocation, no stdio, no exit, no
+ * blocking lock; errno and all registers are as the program left them; own stack frames are small
+ * (programs have threads with 16 KB stacks, and hooks run in signal handlers).
+ *
+ * All memory of the tracer is mapped, never malloced; that of threads and the page of `struct tracer` are
+ * wiped in a child of fork (MADV_WIPEONFORK) and the region is not there (MADV_DONTFORK): `ready`
+ * reads 0 and every hook passes straight through.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recording/live_region.h"
+
+struct stack_memory; /* tracer/stack.h */
+
+/* One thread; mapped when it first allocates, used again by another after its end. */
+struct trace_thread {
+    uint32_t ready; /* 0: wiped by a fork: not ours */
+    uint32_t busy;  /* inside the tracer: a signal handler that allocates now is only counted */
+    uint32_t place; /* row of REGION_THREADS */
+    uint32_t shares_stripe; /* 1: counts by atomic adds */
+    struct region_thread *row;
+    struct region_site_counts *sites;   /* its stripe, by site */
+    struct region_type_sums *type_sums; /* its stripe, by type */
+    struct region_task *task; /* that is being polled on this thread; else the thread's own row */
+    uint32_t task_id;         /* the same as a row number */
+    uint32_t own_task_id;     /* the thread's own row */
+    struct region_task *own_task;
+    uintptr_t last_block; /* that this thread allocated last, if it still lives */
+    uint64_t sample_left; /* bytes to the next sample */
+    uint64_t random;
+    struct stack_memory *stack;
+    struct trace_thread *next_free;
+};
+
+/* The page that a fork wipes. */
+struct tracer {
+    uint32_t ready;
+    struct region_header *region;
+    /* Bases of the region's tables, so that the hot path does not look them up. */
+    struct region_task *tasks;
+    struct region_thread *threads;
+    uint32_t *live_index;
+    uint8_t *live_chunks;
+    struct region_site *sites;
+    struct region_site_counts *site_counts; /* first stripe */
+    struct region_lifetimes *lifetimes;
+    struct region_type *types;
+    struct region_type_sums *type_sums; /* first stripe */
+};
+
+extern struct tracer
+    *const tracer_page; /* never NULL once the tracer is set up; see tracer/setup.c */
+
+/* The thread's state; NULL where it has none (yet), or is not to be traced. */
+extern __thread struct trace_thread *trace_self
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline void lost_add(struct region_header *region, enum region_lost cause)
+{
+    __atomic_fetch_add(&region->lost[cause], 1, __ATOMIC_RELAXED);
+}
+
+/* A row of a table for the caller alone; 0: the table is full (counted). */
+uint32_t region_row_new(struct region_header *region, enum region_table_id table);
+
+/* ns since the run's start: the recorder's word, no finer than 4 ms. */
+static inline uint64_t trace_now_coarse(const struct tracer *tracer)
+{
+    return __atomic_load_n(&tracer->region->now_ns, __ATOMIC_RELAXED);
+}
+/* The same by the processor's clock. */
+uint64_t trace_now(const struct tracer *tracer);
