@@ -44,18 +44,31 @@ enum { NR_FORMATS = sizeof(formats) / sizeof(*formats) };
 
 _Static_assert(NR_FORMATS == (int)NR_SNAPSHOT_TABLES, "every table has a format");
 
+static void add_tables(struct container_writer *writer, const struct snapshot *snapshot)
+{
+    container_begin(writer, SNAPSHOT_FILE_KIND);
+    for (size_t i = 0; i < NR_FORMATS; i++) {
+        const struct snapshot_table *table = &snapshot->tables[formats[i].id];
+        container_add(writer, formats[i].tag, snapshot_row_bytes[formats[i].id], table->rows,
+                      table->nr);
+    }
+}
+
 bool snapshot_file_write(const struct snapshot *snapshot, const char *path, struct error *err)
 {
     struct container_writer writer;
-    container_begin(&writer, SNAPSHOT_FILE_KIND);
-    for (size_t i = 0; i < NR_FORMATS; i++) {
-        const struct snapshot_table *table = &snapshot->tables[formats[i].id];
-        container_add(&writer, formats[i].tag, snapshot_row_bytes[formats[i].id], table->rows,
-                      table->nr);
-    }
+    add_tables(&writer, snapshot);
     bool ok = container_finish(&writer, path, err);
     container_writer_deinit(&writer);
     return ok;
+}
+
+struct text snapshot_file_bytes(const struct snapshot *snapshot)
+{
+    struct container_writer writer;
+    add_tables(&writer, snapshot);
+    container_end(&writer);
+    return writer.bytes;
 }
 
 /* --- what is lost ---------------------------------------------------------------------------- */
