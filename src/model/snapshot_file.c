@@ -49,7 +49,7 @@ bool snapshot_file_write(const struct snapshot *snapshot, const char *path, stru
     struct container_writer writer;
     container_begin(&writer, SNAPSHOT_FILE_KIND);
     for (size_t i = 0; i < NR_FORMATS; i++) {
-        const struct snapshot_table *table = &snapshot->tables[formats[i].id];
+        const struct table *table = &snapshot->tables[formats[i].id];
         container_add(&writer, formats[i].tag, snapshot_row_bytes[formats[i].id], table->rows,
                       table->nr);
     }
@@ -145,7 +145,7 @@ static void tell_lost(const struct reader *reader)
 /* --- reading --------------------------------------------------------------------------------- */
 
 /* Rows of a newer asyncmem are longer: their beginning is ours. */
-static void take_rows(struct snapshot_table *table, uint32_t row_bytes, void *rows,
+static void take_rows(struct table *table, uint32_t row_bytes, void *rows,
                       const struct container_section *section)
 {
     table->rows = rows;
@@ -179,7 +179,7 @@ static bool read_table(struct reader *reader, const struct table_format *format,
 
 static bool strings_end(const struct snapshot *snapshot)
 {
-    const struct snapshot_table *strings = &snapshot->tables[SNAPSHOT_STRINGS];
+    const struct table *strings = &snapshot->tables[SNAPSHOT_STRINGS];
     return strings->nr && ((const char *)strings->rows)[strings->nr - 1] == 0;
 }
 
