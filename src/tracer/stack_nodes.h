@@ -8,10 +8,13 @@
 
 #include "tracer/tracer.h"
 
+/* Of region_node.is_pc_exact. */
+enum { REGION_NODE_EXACT = 1, REGION_NODE_CUT = 2 };
+
 struct stack_node_key {
     uint64_t pc;
     uint32_t parent, image;
-    uint32_t flags; /* of struct region_node: is_pc_exact */
+    uint32_t flags; /* REGION_NODE_* */
 };
 
 /* The row of the key, new or known; 0: no room (counted).  *spare: a row that was left over, kept for later. */

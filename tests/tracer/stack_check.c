@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "stack_region.h"
+#include "tracer/stack_nodes.h"
 
 enum {
     MAX_FRAMES = 8192,
