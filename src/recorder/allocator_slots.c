@@ -15,28 +15,30 @@
 static const struct name {
     const char *name;
     enum region_slot_function function;
-} mimalloc[] = {
-    {"malloc_aligned", REGION_SLOT_MI_MALLOC_ALIGNED},
-    {"zalloc_aligned", REGION_SLOT_MI_ZALLOC_ALIGNED},
-    {"realloc_aligned", REGION_SLOT_MI_REALLOC_ALIGNED},
-    {"malloc", REGION_SLOT_MI_MALLOC},
-    {"zalloc", REGION_SLOT_MI_ZALLOC},
-    {"realloc", REGION_SLOT_MI_REALLOC},
-    {"free", REGION_SLOT_MI_FREE},
-    {0},
-}, jemalloc[] = {
-    {"malloc", REGION_SLOT_JE_MALLOC},
-    {"calloc", REGION_SLOT_JE_CALLOC},
-    {"realloc", REGION_SLOT_JE_REALLOC},
-    {"free", REGION_SLOT_JE_FREE},
-    {"mallocx", REGION_SLOT_JE_MALLOCX},
-    {"rallocx", REGION_SLOT_JE_RALLOCX},
-    {"xallocx", REGION_SLOT_JE_XALLOCX},
-    {"sdallocx", REGION_SLOT_JE_SDALLOCX},
-    {"dallocx", REGION_SLOT_JE_DALLOCX},
-    {"posix_memalign", REGION_SLOT_JE_POSIX_MEMALIGN},
-    {"aligned_alloc", REGION_SLOT_JE_ALIGNED_ALLOC},
-    {0},
+} mimalloc[] =
+    {
+        {"malloc_aligned", REGION_SLOT_MI_MALLOC_ALIGNED},
+        {"zalloc_aligned", REGION_SLOT_MI_ZALLOC_ALIGNED},
+        {"realloc_aligned", REGION_SLOT_MI_REALLOC_ALIGNED},
+        {"malloc", REGION_SLOT_MI_MALLOC},
+        {"zalloc", REGION_SLOT_MI_ZALLOC},
+        {"realloc", REGION_SLOT_MI_REALLOC},
+        {"free", REGION_SLOT_MI_FREE},
+        {0},
+},
+  jemalloc[] = {
+      {"malloc", REGION_SLOT_JE_MALLOC},
+      {"calloc", REGION_SLOT_JE_CALLOC},
+      {"realloc", REGION_SLOT_JE_REALLOC},
+      {"free", REGION_SLOT_JE_FREE},
+      {"mallocx", REGION_SLOT_JE_MALLOCX},
+      {"rallocx", REGION_SLOT_JE_RALLOCX},
+      {"xallocx", REGION_SLOT_JE_XALLOCX},
+      {"sdallocx", REGION_SLOT_JE_SDALLOCX},
+      {"dallocx", REGION_SLOT_JE_DALLOCX},
+      {"posix_memalign", REGION_SLOT_JE_POSIX_MEMALIGN},
+      {"aligned_alloc", REGION_SLOT_JE_ALIGNED_ALLOC},
+      {0},
 };
 
 static const struct prefix {
@@ -121,8 +123,7 @@ static void take_word(struct search *search, uint64_t addr, uint64_t value)
     const struct target *target = target_at(search, value);
     if (!target || slots->nr == MAX_SLOTS)
         return;
-    slots->rows =
-        array_reserve(slots->rows, &slots->capacity, slots->nr + 1, sizeof(*slots->rows));
+    slots->rows = array_reserve(slots->rows, &slots->capacity, slots->nr + 1, sizeof(*slots->rows));
     slots->rows[slots->nr++] = (struct region_slot){
         .function = target->function, .slot_offset = addr, .target_offset = target->addr};
 }
@@ -142,8 +143,7 @@ static void look_at_relocations(struct search *search, Elf_Scn *section, const G
         uint64_t type = GELF_R_TYPE(rela.r_info);
         if (type == R_X86_64_RELATIVE)
             take_word(search, rela.r_offset, (uint64_t)rela.r_addend);
-        else if ((type == R_X86_64_GLOB_DAT || type == R_X86_64_JUMP_SLOT ||
-                  type == R_X86_64_64) &&
+        else if ((type == R_X86_64_GLOB_DAT || type == R_X86_64_JUMP_SLOT || type == R_X86_64_64) &&
                  symbols && GELF_R_SYM(rela.r_info) < INT_MAX &&
                  gelf_getsym(symbols, (int)GELF_R_SYM(rela.r_info), &symbol) &&
                  symbol.st_shndx != SHN_UNDEF)

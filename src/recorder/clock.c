@@ -55,8 +55,9 @@ bool clock_start(struct clock *clock, struct error *err)
     int number = pthread_create(&clock->thread, &attributes, tick, clock);
     pthread_attr_destroy(&attributes);
     clock->runs = number == 0;
-    return clock->runs || error_set(err, ERROR_TARGET, "no thread for the clock: %s; look at ulimit -u",
-                                    strerror(number));
+    return clock->runs ||
+           error_set(err, ERROR_TARGET, "no thread for the clock: %s; look at ulimit -u",
+                     strerror(number));
 }
 
 void clock_stop(struct clock *clock)

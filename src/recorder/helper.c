@@ -112,7 +112,8 @@ NO_RETURN static void begin(const struct helper *helper, int fd, pid_t recorder)
     manners_leave_files(helper->keeps_stdout, false);
     signal(SIGBUS, SIG_DFL);
     /* Nothing of the recorder's stays open here: others wait for the ends of its files. */
-    if (dup2(fd, STDERR_FILENO + 1) < 0 || syscall(SYS_close_range, STDERR_FILENO + 2, ~0u, 0u) != 0)
+    if (dup2(fd, STDERR_FILENO + 1) < 0 ||
+        syscall(SYS_close_range, STDERR_FILENO + 2, ~0u, 0u) != 0)
         _exit(1);
     come_last();
     work(helper, STDERR_FILENO + 1);

@@ -91,8 +91,7 @@ void image_answers_start(struct image_answers *answers, struct region *region,
                          const struct region_view *view, pid_t pid)
 {
     pthread_attr_t attributes;
-    *answers =
-        (struct image_answers){.region = region, .view = view, .pid = pid, .nr_slots = 1};
+    *answers = (struct image_answers){.region = region, .view = view, .pid = pid, .nr_slots = 1};
     answers->answered = memory_alloc(view->tables[REGION_IMAGES].max_rows);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -179,10 +180,12 @@ static bool check_library(struct launch *launch)
     }
     path = text_str(&launch->library);
     if (strpbrk(path, " :\n\t"))
-        return refuse(launch, "cannot be traced: the path of " LIBRARY_NAME " has a blank or a colon in it;",
-                      "install asyncmem elsewhere, or name a copy in " LIBRARY_VARIABLE);
+        return refuse(
+            launch, "cannot be traced: the path of " LIBRARY_NAME " has a blank or a colon in it;",
+            "install asyncmem elsewhere, or name a copy in " LIBRARY_VARIABLE);
     if (statvfs(path, &system) == 0 && system.f_flag & ST_NOEXEC)
-        return refuse(launch, "cannot be traced: " LIBRARY_NAME " lies on a file system without execution;",
+        return refuse(launch,
+                      "cannot be traced: " LIBRARY_NAME " lies on a file system without execution;",
                       "install asyncmem elsewhere, or name a copy in " LIBRARY_VARIABLE);
     return true;
 }
@@ -193,8 +196,8 @@ void launch_look(struct launch *launch, const char *program)
     find_program(&launch->path, program);
     find_binary(launch);
     const char *binary = text_str(&launch->binary);
-    launch->is_traceable =
-        *binary && check_rights(launch, binary) && check_file(launch, binary) && check_library(launch);
+    launch->is_traceable = *binary && check_rights(launch, binary) && check_file(launch, binary) &&
+                           check_library(launch);
 }
 
 void launch_deinit(struct launch *launch)

@@ -117,7 +117,8 @@ enum launch_kind launch_elf_kind(const char *path)
     if (fd < 0)
         return LAUNCH_UNREADABLE;
     elf_version(EV_CURRENT);
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL); /* not mapped: the file may be cut short meanwhile */
+    Elf *elf =
+        elf_begin(fd, ELF_C_READ, NULL); /* not mapped: the file may be cut short meanwhile */
     enum launch_kind kind = look(elf, fd);
     elf_end(elf);
     close(fd);

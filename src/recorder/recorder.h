@@ -25,11 +25,12 @@ struct recorder_options {
 
 /* How the run ended. */
 struct recorder_result {
-    int exit_status;    /* of the program, or what says why it could not be started */
-    int signal;         /* that ended the program; 0: none */
-    bool is_init;       /* we are process 1: a signal to ourselves would do nothing */
-    char recording[32]; /* "": see below; else where the bytes are if not at `path` */
-    struct text path;   /* of the recording; "": there is none (the reason was told) */
+    int exit_status; /* of the program, or what says why it could not be started */
+    int signal;      /* that ended the program; 0: none */
+    bool is_init;    /* we are process 1: a signal to ourselves would do nothing */
+    char recording
+        [32]; /* where its bytes are, also if they could not be written; "": there are none */
+    struct text path;   /* of the file; "": none was written (the reason was told) */
     size_t nr_children; /* that were recorded, too: files `path`.PID */
 };
 
@@ -39,5 +40,3 @@ struct recorder_result {
  */
 MUST_CHECK bool recorder_run(struct recorder_result *result, const struct recorder_options *options,
                              struct error *err);
-/* Ends as the program did: does not return. */
-NO_RETURN void recorder_end_as(const struct recorder_result *result);

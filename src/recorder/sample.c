@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "recorder/sample.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -213,15 +214,15 @@ struct run_build_step_type *sampler_step_types(const struct sampler *sampler, si
     for (size_t i = 0; i < sampler->nr_columns; i++)
         order[i] = &sampler->columns[i];
     qsort(order, sampler->nr_columns, sizeof(*order), compare_peaks);
-    size_t nr_shown = sampler->nr_columns < SAMPLE_SHOWN_TYPES ? sampler->nr_columns
-                                                               : (size_t)SAMPLE_SHOWN_TYPES;
+    size_t nr_shown =
+        sampler->nr_columns < SAMPLE_SHOWN_TYPES ? sampler->nr_columns : (size_t)SAMPLE_SHOWN_TYPES;
     struct run_build_step_type *rows =
         memory_alloc((sampler->nr_steps * nr_shown + 1) * sizeof(*rows));
     *nr = 0;
     for (size_t step = 0; step < sampler->nr_steps; step++)
         for (size_t i = 0; i < nr_shown; i++)
             if (order[i]->values[step] != RUN_UNKNOWN)
-                rows[(*nr)++] = (struct run_build_step_type){
-                    (uint32_t)step + 1, order[i]->type, order[i]->values[step]};
+                rows[(*nr)++] = (struct run_build_step_type){(uint32_t)step + 1, order[i]->type,
+                                                             order[i]->values[step]};
     return rows;
 }

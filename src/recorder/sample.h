@@ -34,7 +34,7 @@ struct sampler {
     size_t nr_columns;
     uint64_t *type_bytes; /* by row of REGION_TYPES, of the last look */
     size_t nr_types, types_capacity;
-    bool has_types; /* the last look read the rows of tasks */
+    bool has_types;         /* the last look read the rows of tasks */
     uint64_t types_next_ns; /* not before */
     uint64_t peak_rss_bytes;
     pid_t pid;

@@ -68,8 +68,8 @@ void signals_take(struct signals *signals, const struct signalfd_siginfo *info, 
     else if (signals->witness.fd < 0 || signals->nr_pending == SIGNALS_MAX)
         pass(signals, info);
     else
-        signals->pending[signals->nr_pending++] = (struct signals_pending){
-            *info, now_ns + (uint64_t)SIGNALS_WAIT_MS * 1000000};
+        signals->pending[signals->nr_pending++] =
+            (struct signals_pending){*info, now_ns + (uint64_t)SIGNALS_WAIT_MS * 1000000};
 }
 
 /* What waits and was seen by the witness, too, is forgotten. */
