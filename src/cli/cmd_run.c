@@ -5,7 +5,6 @@
  * recording can change how we end.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,8 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/run_show.h"
+#include "model/run_file.h"
 #include "recorder/recorder.h"
 
 enum {
@@ -63,27 +64,50 @@ static void tell_where(const struct recorder_result *result)
 
 /* --- the report ---------------------------------------------------------------------------------- */
 
-static bool write_report(const struct run_args *args, const char *recording, FILE *out,
-                         struct error *err)
+/* Of our own files: where the program wrote before, too; opened anew it would be written over. */
+static int own_file(const char *path)
 {
-    (void)args, (void)recording, (void)out;
-    return error_set(err, ERROR_INPUT, "the report of a run is not there yet");
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    uint64_t number;
+    if (strcmp(path, "/dev/stdout") == 0)
+        return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0)
+        return STDERR_FILENO;
+    for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
+        if (str_starts_with(path, folders[i]) && parse_number(path + strlen(folders[i]), &number) &&
+            number <= INT32_MAX)
+            return (int)number;
+    return -1;
+}
+
+static bool show_to_stream(const struct run *run, const struct run_show_options *options, int fd,
+                           struct error *err)
+{
+    FILE *out = fdopen(fd, "w");
+    bool ok =
+        out ? run_show(run, options, out, err)
+            : error_set(err, ERROR_INPUT, "the report could not be written: %s", strerror(errno));
+    if (ok && (fflush(out) != 0 || ferror(out)))
+        ok = error_set(err, ERROR_INPUT, "the report could not be written: %s", strerror(errno));
+    return ok;
 }
 
 /* In a process of its own: returns its exit status. */
 static int report(const struct run_args *args, const char *recording)
 {
+    const struct run_show_options options = {.json = args->common.json};
     struct error err = {0};
+    struct run run;
     signal(SIGPIPE, SIG_DFL); /* who reads the report may leave */
     signal(SIGBUS, SIG_DFL);
-    FILE *out = args->report ? fopen(args->report, "we") : stderr;
-    bool ok = out != NULL;
-    if (!out)
-        error_set(&err, ERROR_INPUT, "%s: %s", args->report, strerror(errno));
-    else
-        ok = write_report(args, recording, out, &err);
-    if (out && (fflush(out) != 0 || ferror(out)) && ok)
-        ok = error_set(&err, ERROR_INPUT, "the report could not be written: %s", strerror(errno));
+    signal(SIGXFSZ, SIG_IGN);
+    bool ok = run_file_read(&run, recording, &err);
+    if (ok) {
+        int fd = args->report ? own_file(args->report) : STDERR_FILENO;
+        ok = fd >= 0 ? show_to_stream(&run, &options, fd, &err)
+                     : run_show_file(&run, &options, args->report, &err);
+        run_deinit(&run);
+    }
     if (!ok)
         tell(&err);
     return ok ? EXIT_FINE : EXIT_INPUT;
@@ -191,12 +215,6 @@ static bool take_option(struct run_args *args, int option, const char *value)
     }
 }
 
-/* Such a path leads to a file of this very process. */
-static bool is_own_file(const char *path)
-{
-    return path && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0);
-}
-
 static const struct option long_options[] = {
     {"output", required_argument, NULL, OPTION_OUTPUT},
     {"report", required_argument, NULL, OPTION_REPORT},
@@ -228,8 +246,12 @@ static int run(int argc, char **argv)
         command_usage(&cmd_run, "--no-report does not go with --report or --json");
         return EXIT_OWN_FAILURE;
     }
+    if (args.recorder.output && own_file(args.recorder.output) >= 0) {
+        command_usage(&cmd_run, "-o takes a file of its own, not %s", args.recorder.output);
+        return EXIT_OWN_FAILURE;
+    }
     args.recorder.program = argv + optind;
-    args.recorder.keeps_stdout = is_own_file(args.report) || is_own_file(args.recorder.output);
+    args.recorder.keeps_stdout = args.report && own_file(args.report) == STDOUT_FILENO;
     return run_program(&args);
 }
 

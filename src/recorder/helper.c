@@ -109,7 +109,7 @@ NO_RETURN static void begin(const struct helper *helper, int fd, pid_t recorder)
     char name[16];
     snprintf(name, sizeof(name), "asyncmem-%s", helper->name);
     prctl(PR_SET_NAME, name);
-    manners_leave_files(helper->keeps_stdout, false);
+    manners_leave_files(false, false);
     signal(SIGBUS, SIG_DFL);
     /* Nothing of the recorder's stays open here: others wait for the ends of its files. */
     if (dup2(fd, STDERR_FILENO + 1) < 0 ||

@@ -36,8 +36,7 @@ struct helper {
     /* Answers one question; `state` is NULL at first and the helper's own to set. */
     void (*answer)(const struct helper_question *question, struct helper_answer *answer,
                    void **state);
-    bool keeps_stdout; /* it may be asked to write there */
-    pid_t pid;         /* 0: does not run */
+    pid_t pid; /* 0: does not run */
     int pid_fd, fd;
     bool is_busy;
     uint64_t asked_ns; /* CLOCK_MONOTONIC */

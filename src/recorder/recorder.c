@@ -57,9 +57,9 @@ static void prepare(struct recorder *recorder, const struct recorder_options *op
         .serve = {.fd = -1},
         .clock = {.asked_fd = -1},
         .recording_fd = -1,
-        .packer = {"pack", packer_answer, options->keeps_stdout, 0, -1, -1, false, 0},
-        .planner = {"plan", planner_answer, false, 0, -1, -1, false, 0},
-        .snapshotter = {"snap", snapshotter_answer, false, 0, -1, -1, false, 0},
+        .packer = {"pack", packer_answer, 0, -1, -1, false, 0},
+        .planner = {"plan", planner_answer, 0, -1, -1, false, 0},
+        .snapshotter = {"snap", snapshotter_answer, 0, -1, -1, false, 0},
     };
     manners_begin(&recorder->manners);
     join_command(&recorder->command, options->program);

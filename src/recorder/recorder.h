@@ -19,7 +19,7 @@ struct recorder_options {
     const char *output; /* NULL: asyncmem.PID.rec in the current folder */
     struct region_options region;
     uint64_t checkpoint_s;
-    bool keeps_stdout;                     /* the recording or the report goes there */
+    bool keeps_stdout;                     /* the report goes there */
     void (*tell)(const struct error *err); /* one line for the user */
 };
 
