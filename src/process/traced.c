@@ -18,11 +18,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/parallel.h"
 #include "base/search.h"
 #include "base/text.h"
 #include "process/live.h"
 
-enum { MORE_BLOCKS = 1 << 16, MORE_ROWS = 1 << 12, PATH_BYTES = 96 };
+enum {
+    MORE_BLOCKS = 1 << 16, /* that are made until the target stands still */
+    MORE_ROWS = 1 << 12,
+    SMALL_BLOCKS = 1 << 14, /* not worth several threads */
+    PARTS_A_WORKER = 4,
+    PATH_BYTES = 96,
+};
+#define GRANULE_MASK UINT64_C(31)
 
 static uint64_t now_ns(void)
 {
@@ -168,24 +176,28 @@ static bool take_view(struct traced *traced, const struct region_view *region,
 
 /* --- copying --------------------------------------------------------------------------------- */
 
-static void add_block(struct traced *traced, const struct region_block *block)
+static void add_block(struct traced_part *part, const struct region_block *block)
 {
-    if (traced->nr_blocks && traced->blocks[traced->nr_blocks - 1].addr >= block->addr)
+    if (part->nr && part->blocks[part->nr - 1].addr >= block->addr)
         return; /* a damaged flag puts one behind the next */
-    if (traced->nr_blocks == traced->blocks_capacity)
-        traced->blocks = array_reserve(traced->blocks, &traced->blocks_capacity,
-                                       traced->nr_blocks + 1, sizeof(*traced->blocks));
-    traced->blocks[traced->nr_blocks++] =
+    if (part->nr == part->capacity)
+        part->blocks =
+            array_reserve(part->blocks, &part->capacity, part->nr + 1, sizeof(*part->blocks));
+    part->blocks[part->nr++] =
         (struct traced_block){block->addr, block->bytes, block->site, block->task};
 }
 
-static void copy_blocks(struct traced *traced)
+static void copy_part(void *context, unsigned worker, size_t number)
 {
+    struct traced *traced = context;
+    struct traced_part *part = &traced->parts[number];
     struct region_block_walk walk;
     struct region_block block;
-    region_blocks_begin(&walk, &traced->view);
+    (void)worker;
+    part->nr = 0;
+    region_blocks_begin_at(&walk, &traced->view, part->from, part->end);
     while (region_blocks_next(&walk, &block))
-        add_block(traced, &block);
+        add_block(part, &block);
     region_blocks_end(&walk);
 }
 
@@ -233,15 +245,40 @@ static uint64_t count_lost(const struct region_view *view)
 
 /* --- the road -------------------------------------------------------------------------------- */
 
+/* One part, of all addresses. */
+static void begin_parts(struct traced *traced)
+{
+    traced->nr_parts = 1;
+    traced->parts = memory_alloc(sizeof(*traced->parts));
+    traced->parts[0].end = (uint64_t)1 << REGION_ADDR_BITS;
+}
+
+/* Into parts of about as many blocks each, with room for some more. */
+static void cut_parts(struct traced *traced)
+{
+    const struct traced_part all = traced->parts[0];
+    const size_t nr = all.nr < SMALL_BLOCKS ? 1 : PARTS_A_WORKER * parallel_workers(SIZE_MAX);
+    free(traced->parts);
+    traced->nr_parts = nr;
+    traced->parts = memory_alloc(nr * sizeof(*traced->parts));
+    uint64_t from = 0;
+    for (size_t i = 0; i < nr; i++) {
+        struct traced_part *part = &traced->parts[i];
+        uint64_t end =
+            i + 1 < nr ? all.blocks[(i + 1) * (all.nr / nr)].addr & ~GRANULE_MASK : all.end;
+        size_t capacity = all.nr / nr * 5 / 4 + MORE_BLOCKS / nr;
+        *part = (struct traced_part){.from = from, .end = end, .capacity = capacity};
+        part->blocks = memory_alloc_touched(capacity * sizeof(*part->blocks));
+        from = end;
+    }
+    free(all.blocks);
+}
+
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
 static void make_room(struct traced *traced)
 {
-    copy_blocks(traced);
-    size_t nr = traced->nr_blocks;
-    free(traced->blocks);
-    traced->blocks_capacity = nr + nr / 4 + MORE_BLOCKS;
-    traced->blocks = memory_alloc_touched(traced->blocks_capacity * sizeof(*traced->blocks));
-    traced->nr_blocks = 0;
+    copy_part(traced, 0, 0);
+    cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
     copy_tasks(traced);
@@ -257,6 +294,7 @@ void traced_find(struct traced *traced, const struct target *target,
     if (mapping && read_header(traced, target, header) && is_tracing(traced, header))
         traced->is_there = (region && take_view(traced, region, mapping)) ||
                            open_view(traced, target, mapping, header);
+    begin_parts(traced);
     if (traced->is_there && !traced->is_clone)
         make_room(traced);
     free(header);
@@ -282,10 +320,29 @@ void traced_copy(struct traced *traced, const struct target *target)
     if (!traced->is_there)
         return;
     traced->lost = count_lost(&traced->view);
-    copy_blocks(traced);
+    parallel_for(traced->nr_parts, copy_part, traced);
     copy_tasks(traced);
     copy_threads(traced);
     traced->copy_ns = now_ns() - began;
+}
+
+void traced_finish(struct traced *traced)
+{
+    size_t nr = 0;
+    if (!traced->is_there)
+        return;
+    for (size_t i = 0; i < traced->nr_parts; i++)
+        nr += traced->parts[i].nr;
+    traced->blocks = memory_resize(NULL, (nr + 1) * sizeof(*traced->blocks));
+    for (size_t i = 0; i < traced->nr_parts; i++) {
+        struct traced_part *part = &traced->parts[i];
+        if (part->nr)
+            memcpy(traced->blocks + traced->nr_blocks, part->blocks,
+                   part->nr * sizeof(*part->blocks));
+        traced->nr_blocks += part->nr;
+        free(part->blocks);
+        *part = (struct traced_part){0};
+    }
 }
 
 void traced_deinit(struct traced *traced)
@@ -294,6 +351,9 @@ void traced_deinit(struct traced *traced)
         region_view_close(&traced->view);
     if (traced->fd >= 0)
         close(traced->fd);
+    for (size_t i = 0; i < traced->nr_parts; i++)
+        free(traced->parts[i].blocks);
+    free(traced->parts);
     free(traced->blocks);
     free(traced->tasks);
     free(traced->threads);

@@ -36,15 +36,24 @@ struct traced_thread {
     char name[16]; /* ended by a NUL */
 };
 
+/* Blocks of a part of the address space: several threads copy at once. */
+struct traced_part {
+    uint64_t from, end;
+    struct traced_block *blocks;
+    size_t nr, capacity;
+};
+
 struct traced {
-    bool is_there;               /* the live table was read */
-    struct region_view view;     /* for what is read afterwards */
-    int fd;                      /* of the region, or of a copy of it; -1: none of ours */
-    bool is_viewed;              /* the view is our own */
-    bool is_clone;               /* the region is read through the target: nobody else has it */
-    uint64_t start, end;         /* where the target has it mapped */
+    bool is_there;           /* the live table was read */
+    struct region_view view; /* for what is read afterwards */
+    int fd;                  /* of the region, or of a copy of it; -1: none of ours */
+    bool is_viewed;          /* the view is our own */
+    bool is_clone;           /* the region is read through the target: nobody else has it */
+    uint64_t start, end;     /* where the target has it mapped */
+    struct traced_part *parts;
+    size_t nr_parts;
     struct traced_block *blocks; /* by address */
-    size_t nr_blocks, blocks_capacity;
+    size_t nr_blocks;
     struct traced_task *tasks; /* by row */
     size_t nr_tasks, tasks_capacity;
     struct traced_thread *threads; /* by row */
@@ -65,6 +74,8 @@ void traced_find(struct traced *traced, const struct target *target,
                  const struct region_view *region);
 /* Copies blocks, tasks and threads; the target stands still. */
 void traced_copy(struct traced *traced, const struct target *target);
+/* When it runs again: makes `blocks` of what was copied. */
+void traced_finish(struct traced *traced);
 void traced_deinit(struct traced *traced);
 
 /* The block that starts at `addr`, or NULL. */

@@ -103,6 +103,9 @@ bool traced_clone(const struct target *target, const struct traced *traced, int 
     if (ok) {
         cloning.piece = memory_alloc(PIECE_BYTES);
         touched_pages_open(&cloning.touched, &(struct target){.pid = target->memory_tid});
+        cloning.touched.is_strict = true;
+        if (cloning.touched.pagemap < 0)
+            cloning.problem = "which pages of the live region are used cannot be told";
         copy_tables(&cloning, &view);
         touched_pages_close(&cloning.touched);
         free(cloning.piece);
