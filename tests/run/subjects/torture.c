@@ -304,15 +304,23 @@ static int run_crash(unsigned long amount, const char *file)
     return 0;
 }
 
+/* Long enough that something can happen to whoever watches; the file, if any, is the sign to go on. */
+static int run_steady(unsigned long amount, const char *file)
+{
+    puts("ready");
+    fflush(stdout);
+    uint64_t sum = torture_churn(amount, 5);
+    while (file && access(file, F_OK) != 0)
+        torture_sink = (void *)(uintptr_t)torture_churn(1000, 6);
+    sum += run_jobs(100, amount / 100, NULL);
+    printf("steady %016lx\n", (unsigned long)sum);
+    return 0;
+}
+
 static const struct torture_mode own_modes[] = {
-    {"mix", run_mix},
-    {"threads", run_threads},
-    {"stacks", run_small_stacks},
-    {"signals", run_signals},
-    {"storm", run_storm},
-    {"busy", run_busy},
-    {"crash", run_crash},
-    {NULL, NULL},
+    {"mix", run_mix},         {"threads", run_threads}, {"stacks", run_small_stacks},
+    {"signals", run_signals}, {"storm", run_storm},     {"busy", run_busy},
+    {"crash", run_crash},     {"steady", run_steady},   {NULL, NULL},
 };
 
 static const struct torture_mode *find(const struct torture_mode *modes, const char *name)
