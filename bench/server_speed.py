@@ -45,35 +45,40 @@ def used_s(pids):
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def reaped(process, limit_s=60):
+    """Waits for the end of a child; the CPU seconds of it and of those that it waited for."""
+    end = time.monotonic() + limit_s
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_utime + usage.ru_stime
+        if time.monotonic() > end:
+            raise Broken("the server does not end")
+        time.sleep(0.01)
+
+
 def serve(command, load, nr_requests):
     """CPU seconds of the whole run, and while the load ran."""
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        if ":" not in line:
-            raise Broken(f"{command[0]} does not listen")
-        pids = family(process.pid)
-        before = used_s(pids)
-        run([load, line.rsplit(":", 1)[1].strip(), nr_requests])
-        within = used_s(pids) - before
-        os.kill(pids[-1], signal.SIGTERM)
-        end = time.monotonic() + 60
-        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            if time.monotonic() > end:
-                raise Broken("the server does not end")
-            time.sleep(0.01)
-    finally:
-        process.stdout.close()
-        if not ended_already(process):
-            process.kill()
-    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    with process.stdout:
+        try:
+            line = process.stdout.readline()
+            if ":" not in line:
+                raise Broken(f"{command[0]} does not listen")
+            pids = family(process.pid)
+            before = used_s(pids)
+            run([load, line.rsplit(":", 1)[1].strip(), nr_requests])
+            within = used_s(pids) - before
+            os.kill(pids[-1], signal.SIGTERM)
+            whole = reaped(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                process.wait()
     if process.returncode:
         raise Broken(f"the server ended with {process.returncode}")
-    return ended[2].ru_utime + ended[2].ru_stime, within
-
-
-def ended_already(process):
-    return not Path(f"/proc/{process.pid}").exists()
+    return whole, within
 
 
 def measure_server(table, *, quick, nr_rounds):

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import unittest
 
-from traced import LONG, ROOT, Place, child_of, ended, finish, kill, lost, plain, wait_until
+from traced import LONG, ROOT, Place, ended, finish, kill, lost, plain, wait_until
 
 MILLION = 1_000_000
 PYTHON = "/usr/bin/python3" if pathlib.Path("/usr/bin/python3").exists() else shutil.which("python3")
