@@ -91,7 +91,7 @@ void container_add(struct container_writer *writer, uint32_t tag, uint32_t row_b
     free(stored);
 }
 
-bool container_finish(struct container_writer *writer, const char *path, struct error *err)
+void container_end(struct container_writer *writer)
 {
     const struct container_section end = {.tag = end_tag,
                                           .row_bytes = 1,
@@ -99,6 +99,11 @@ bool container_finish(struct container_writer *writer, const char *path, struct 
                                           .checksum = XXH3_64bits("", 0),
                                           .stored = (const uint8_t *)""};
     append_section(&writer->bytes, &end);
+}
+
+bool container_finish(struct container_writer *writer, const char *path, struct error *err)
+{
+    container_end(writer);
     return file_replace(path, writer->bytes.data, writer->bytes.length, err);
 }
 

@@ -45,7 +45,9 @@ struct container_writer {
 void container_begin(struct container_writer *writer, const char *kind);
 void container_add(struct container_writer *writer, uint32_t tag, uint32_t row_bytes,
                    const void *rows, uint64_t nr_rows);
-/* Writes the file (mode 0600, by rename). */
+/* Ends the file; its bytes are in `writer->bytes`. */
+void container_end(struct container_writer *writer);
+/* Ends the file and writes it (mode 0600, by rename). */
 MUST_CHECK bool container_finish(struct container_writer *writer, const char *path,
                                  struct error *err);
 void container_writer_deinit(struct container_writer *writer);
