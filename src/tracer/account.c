@@ -246,7 +246,7 @@ void account_freed_late(struct tracer *tracer, uintptr_t block)
 }
 
 /* The thread is in the middle of something: nothing of its own is touched but counters. */
-void account_made_busy(struct trace_thread *self, uintptr_t block, size_t bytes, uint64_t flags)
+void account_made_busy(struct trace_thread *self, uintptr_t block, size_t bytes)
 {
     struct tracer *tracer = tracer_page;
     lost_add(tracer->region, LOST_IN_SIGNAL); /* its stack, at least */
@@ -254,7 +254,7 @@ void account_made_busy(struct trace_thread *self, uintptr_t block, size_t bytes,
     if (!entry || entry->owner || block & 15 || bytes > BLOCK_BYTES_MASK)
         return;
     uint32_t row = self->task_id;
-    uint64_t owner = owner_word(row, tick_now(tracer), block, flags);
+    uint64_t owner = owner_word(row, tick_now(tracer), block, 0);
     __atomic_store_n(&entry->block, bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&entry->owner, owner, __ATOMIC_RELEASE);
     count_add(&self->row->allocations, 1);
@@ -274,8 +274,8 @@ void account_freed_busy(struct trace_thread *self, uintptr_t block)
     struct account_gone gone = {.block = entry->block, .owner = entry->owner};
     gone.row = (uint32_t)(gone.owner & OWNER_ROW_MASK);
     gone.tick = gone.owner >> TICK_SHIFT & TICK_MASK;
-    if (gone.owner & REGION_LIVE_CELL)
-        gone.tick = task_block_freed(self, entry, block, &gone.row);
+    if (gone.owner & (REGION_LIVE_CELL | REGION_LIVE_MAYBE))
+        gone.tick = task_block_freed(self, entry, block);
     __atomic_store_n(&entry->owner, 0, __ATOMIC_RELEASE);
     gone_shared(self, self->row, &gone);
 }

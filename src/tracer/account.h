@@ -13,7 +13,7 @@
 #include "tracer/stack.h"
 #include "tracer/tasks.h"
 
-enum { TICK_BITS = 36, BLOCK_SITE_SHIFT = 40, TICK_SHIFT = 24, CELL_ALIGN = 128 };
+enum { TICK_BITS = 36, BLOCK_SITE_SHIFT = 40, TICK_SHIFT = 24 };
 #define OWNER_ROW_MASK ((uint64_t)0xffffff)
 #define BLOCK_BYTES_MASK (((uint64_t)1 << BLOCK_SITE_SHIFT) - 1)
 #define TICK_MASK (((uint64_t)1 << TICK_BITS) - 1)
@@ -59,7 +59,7 @@ void account_site_made(struct trace_thread *self, uint32_t site, size_t bytes);
 void account_site_freed(struct trace_thread *self, uint32_t site, size_t bytes, bool is_temporary);
 /* By a thread without a state; by a handler inside the tracer. */
 void account_freed_late(struct tracer *tracer, uintptr_t block);
-void account_made_busy(struct trace_thread *self, uintptr_t block, size_t bytes, uint64_t flags);
+void account_made_busy(struct trace_thread *self, uintptr_t block, size_t bytes);
 void account_freed_busy(struct trace_thread *self, uintptr_t block);
 
 /* --- made ------------------------------------------------------------------------------------------- */
@@ -69,7 +69,6 @@ static inline uint64_t tick_now(const struct tracer *tracer)
     return trace_now_coarse(tracer) >> 20 & TICK_MASK;
 }
 
-/* `flags`: REGION_LIVE_MAYBE or 0. */
 static inline uint64_t owner_word(uint32_t row, uint64_t tick, uintptr_t block, uint64_t flags)
 {
     return REGION_LIVE_PRESENT | flags | (uint64_t)(block & 16) << 57 | tick << TICK_SHIFT | row;
@@ -105,11 +104,17 @@ static inline void account_task_made(struct region_task *task, size_t bytes)
         task->peak_bytes = live;
 }
 
-/* With the thread held. */
+static inline uint64_t account_flags(size_t bytes, size_t align)
+{
+    return __builtin_expect(task_may_be_cell(bytes, align), 0) ? REGION_LIVE_MAYBE : 0;
+}
+
+/* With the thread held.  `align`: what was asked for; 0: nothing special. */
 static inline void account_made_held(struct trace_thread *self, uintptr_t block, size_t bytes,
-                                     uint64_t flags, uint32_t site)
+                                     size_t align, uint32_t site)
 {
     struct tracer *tracer = tracer_page;
+    uint64_t flags = account_flags(bytes, align);
     struct region_live *entry = live_find(tracer, block);
     if (__builtin_expect(!entry || entry->owner || block & 15 || bytes > BLOCK_BYTES_MASK, 0)) {
         entry = account_place(self, block, bytes);
@@ -131,13 +136,15 @@ static inline void account_made_held(struct trace_thread *self, uintptr_t block,
     }
     account_task_made(self->task, bytes);
     account_live_bytes(self, (int64_t)bytes);
+    if (__builtin_expect(flags != 0, 0))
+        task_block_made(self, block);
 }
 
 static inline void account_made(struct trace_thread *self, uintptr_t block, size_t bytes,
-                                uint64_t flags, const struct stack_start *start)
+                                size_t align, const struct stack_start *start)
 {
     thread_hold(self);
-    account_made_held(self, block, bytes, flags, account_site(self, bytes, start));
+    account_made_held(self, block, bytes, align, account_site(self, bytes, start));
     thread_release(self);
 }
 
@@ -168,7 +175,7 @@ static inline struct account_gone account_clear(struct trace_thread *self,
     gone.row = (uint32_t)(gone.owner & OWNER_ROW_MASK);
     gone.tick = gone.owner >> TICK_SHIFT & TICK_MASK;
     if (__builtin_expect(gone.owner & (REGION_LIVE_CELL | REGION_LIVE_MAYBE), 0))
-        gone.tick = task_block_freed(self, entry, block, &gone.row);
+        gone.tick = task_block_freed(self, entry, block);
     __atomic_store_n(&entry->owner, 0, __ATOMIC_RELEASE);
     return gone;
 }

@@ -31,18 +31,20 @@ static __attribute__((noinline)) bool enter_slowly(enum thread_access *access,
         *access = THREAD_PASS;
         return false;
     }
+    int saved_errno = errno;
     *access = thread_enter(start);
+    errno = saved_errno;
     return true;
 }
 
 /* A block was made: what there is to count, for a thread of that access. */
 static __attribute__((noinline)) void made_slowly(enum thread_access access, void *block,
-                                                  size_t bytes, uint64_t flags)
+                                                  size_t bytes)
 {
     if (!block || !tracer_page->ready)
         return;
     if (access == THREAD_BUSY)
-        account_made_busy(trace_self, (uintptr_t)block, bytes, flags);
+        account_made_busy(trace_self, (uintptr_t)block, bytes);
     else if (access == THREAD_LATE)
         lost_add(tracer_page->region, LOST_NO_THREAD);
 }
@@ -66,7 +68,7 @@ static __attribute__((noinline)) void *malloc_slowly(size_t bytes, const struct 
         return real_bump(bytes, 16);
     void *block = real.malloc(bytes);
     if (access != THREAD_TRACE)
-        made_slowly(access, block, bytes, 0);
+        made_slowly(access, block, bytes);
     else if (block)
         account_made(trace_self, (uintptr_t)block, bytes, 0, start);
     return block;
@@ -131,20 +133,14 @@ static void real_end(enum thread_access access)
         trace_self->busy = trace_self->in_real = 0;
 }
 
-static void *made(enum thread_access access, void *block, size_t bytes, uint64_t flags,
+static void *made(enum thread_access access, void *block, size_t bytes, size_t align,
                   const struct stack_start *start)
 {
     if (access != THREAD_TRACE)
-        made_slowly(access, block, bytes, flags);
+        made_slowly(access, block, bytes);
     else if (block)
-        account_made(trace_self, (uintptr_t)block, bytes, flags, start);
+        account_made(trace_self, (uintptr_t)block, bytes, align, start);
     return block;
-}
-
-/* Tokio's cells are aligned so, unless they are of an old tokio. */
-static uint64_t flags_of(size_t align)
-{
-    return align >= CELL_ALIGN ? REGION_LIVE_MAYBE : 0;
 }
 
 HOOK void *calloc(size_t nr, size_t each_bytes)
@@ -227,7 +223,7 @@ HOOK int posix_memalign(void **block, size_t align, size_t bytes)
     int result = real.posix_memalign(block, align, bytes);
     real_end(access);
     if (result == 0)
-        made(access, *block, bytes, flags_of(align), &start);
+        made(access, *block, bytes, align, &start);
     return result;
 }
 
@@ -239,7 +235,7 @@ HOOK void *aligned_alloc(size_t align, size_t bytes)
         return real_bump(bytes, align);
     void *block = real.aligned_alloc(align, bytes);
     real_end(access);
-    return made(access, block, bytes, flags_of(align), &start);
+    return made(access, block, bytes, align, &start);
 }
 
 HOOK void *memalign(size_t align, size_t bytes)
@@ -250,7 +246,7 @@ HOOK void *memalign(size_t align, size_t bytes)
         return real_bump(bytes, align);
     void *block = real.memalign(align, bytes);
     real_end(access);
-    return made(access, block, bytes, flags_of(align), &start);
+    return made(access, block, bytes, align, &start);
 }
 
 HOOK void *valloc(size_t bytes)

@@ -25,7 +25,7 @@ __thread struct trace_thread *trace_self;
 
 enum stage { NOT_BEGUN, BEGINNING, BEGUN, ENDED };
 /* Of the calling thread.  A child of fork goes on with it, and has no state: BEGUN without `ready`. */
-static __thread uint32_t stage __attribute__((tls_model("initial-exec"), visibility("hidden")));
+static __thread uint32_t stage __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t key;
 static uint32_t has_key;

@@ -45,6 +45,8 @@ struct trace_thread {
     uintptr_t
         image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */
     uint32_t nr_end_rounds; /* of pthread key destructors */
+    struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
+    uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
 };
 
 /* The page that a fork wipes. */
@@ -82,6 +84,12 @@ extern __thread struct trace_thread *trace_self
 static inline void lost_add(struct region_header *region, enum region_lost cause)
 {
     __atomic_fetch_add(&region->lost[cause], 1, __ATOMIC_RELAXED);
+}
+
+/* A table's rows (first stripe). */
+static inline void *region_table_rows(struct region_header *region, enum region_table_id table)
+{
+    return (uint8_t *)region + region->tables[table].offset_bytes;
 }
 
 /* A row of a table for the caller alone; 0: the table is full (counted). */
