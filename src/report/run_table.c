@@ -51,11 +51,15 @@ static unsigned widest(const struct run_table *table, size_t column)
     return width && head > width ? head : width;
 }
 
+/* Beside a name a place gives way. */
 static unsigned most_of(const struct run_table *table, enum run_cell_kind kind)
 {
-    return kind == RUN_CELL_WORDS   ? MAX_WORDS
-           : kind == RUN_CELL_PLACE ? table->display->columns * 3 / 8
-                                    : UINT32_MAX;
+    bool has_name = false;
+    for (size_t i = 0; table->columns[i].head; i++)
+        has_name |= table->columns[i].kind == RUN_CELL_NAME;
+    return kind == RUN_CELL_WORDS               ? MAX_WORDS
+           : kind == RUN_CELL_PLACE && has_name ? table->display->columns * 3 / 8
+                                                : UINT32_MAX;
 }
 
 /* Takes what is too much from the columns of a kind, down to what still says something. */

@@ -38,10 +38,21 @@ void run_append_count(struct text *out, uint64_t count, const char *what)
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-static const char *future_of(const struct run *run, uint32_t type)
+/* Of what spawn_blocking was given, the closure itself. */
+static void append_future(const struct run *run, uint32_t type, bool is_short, struct text *out)
 {
+    static const char wrapper[] = "BlockingTask<";
     const char *name = run_string(run, run_types(run, NULL)[type - 1].future);
-    return *name ? name : "unknown future";
+    const char *inside = strstr(name, wrapper);
+    struct text bare;
+    text_init(&bare);
+    text_append_str(&bare, *name ? name : "unknown future");
+    if (inside && str_ends_with(name, ">")) {
+        text_clear(&bare);
+        text_append(&bare, inside + sizeof(wrapper) - 1, strlen(inside) - sizeof(wrapper));
+    }
+    display_escape(is_short ? display_last_words(text_str(&bare), 1) : text_str(&bare), out);
+    text_deinit(&bare);
 }
 
 /* What has no future of its own. */
@@ -66,7 +77,7 @@ void run_append_type(const struct run *run, uint32_t type, struct text *out)
         text_append_str(out, "unknown kind: ");
     else if (kind != RUN_KIND_ASYNC)
         text_printf(out, "%s: ", run_kind_names[kind]);
-    display_escape(future_of(run, type), out);
+    append_future(run, type, false, out);
 }
 
 void run_append_type_short(const struct run *run, uint32_t type, struct text *out)
@@ -78,7 +89,7 @@ void run_append_type_short(const struct run *run, uint32_t type, struct text *ou
     if (plain)
         text_append_str(&name, plain);
     else
-        display_escape(display_last_words(future_of(run, type), 1), &name);
+        append_future(run, type, true, &name);
     display_cut(&name, MAX_NAME);
     text_append_str(out, text_str(&name));
     text_deinit(&name);
