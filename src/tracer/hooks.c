@@ -59,6 +59,24 @@ static __attribute__((noinline)) void freed_slowly(enum thread_access access, vo
         account_freed_late(tracer_page, (uintptr_t)block);
 }
 
+/* All but malloc and free, which have their own copies, for speed. */
+static __attribute__((noinline)) void count_made(struct trace_thread *self, void *block,
+                                                 size_t bytes, size_t align,
+                                                 const struct stack_start *start)
+{
+    account_made(self, (uintptr_t)block, bytes, align, start);
+}
+
+/* A free of what is in no table: made before the tracer, or by it. */
+static __attribute__((noinline)) void freed_unknown(struct trace_thread *self, void *block)
+{
+    if (real_is_bump(block))
+        return;
+    if (block)
+        count_add(&self->row->unknown_frees, 1);
+    real.free(block);
+}
+
 /* --- malloc, free ------------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void *malloc_slowly(size_t bytes, const struct stack_start *start)
@@ -70,7 +88,7 @@ static __attribute__((noinline)) void *malloc_slowly(size_t bytes, const struct 
     if (access != THREAD_TRACE)
         made_slowly(access, block, bytes);
     else if (block)
-        account_made(trace_self, (uintptr_t)block, bytes, 0, start);
+        count_made(trace_self, block, bytes, 0, start);
     return block;
 }
 
@@ -93,22 +111,22 @@ static __attribute__((noinline)) void free_slowly(void *block, const struct stac
         return;
     if (access != THREAD_TRACE)
         freed_slowly(access, block);
-    else if (block)
-        account_freed(trace_self, (uintptr_t)block);
+    else if (block && !account_freed(trace_self, (uintptr_t)block))
+        count_add(&trace_self->row->unknown_frees, 1);
     real.free(block);
 }
 
 HOOK void free(void *block)
 {
     struct trace_thread *self = trace_self;
-    if (!thread_is_open(self) || __builtin_expect(real_is_bump(block), 0)) {
+    if (!thread_is_open(self)) {
         struct stack_start start = start_here();
         free_slowly(block, &start);
-        return;
+    } else if (__builtin_expect(account_freed(self, (uintptr_t)block), 1)) {
+        real.free(block);
+    } else {
+        freed_unknown(self, block);
     }
-    if (block)
-        account_freed(self, (uintptr_t)block);
-    real.free(block);
 }
 
 /* --- all others: through one way in and one way out ---------------------------------------------------- */
@@ -139,7 +157,7 @@ static void *made(enum thread_access access, void *block, size_t bytes, size_t a
     if (access != THREAD_TRACE)
         made_slowly(access, block, bytes);
     else if (block)
-        account_made(trace_self, (uintptr_t)block, bytes, align, start);
+        count_made(trace_self, block, bytes, align, start);
     return block;
 }
 
