@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "model/snapshot_rows.h"
+#include "model/table.h"
 
 enum snapshot_table_id {
     SNAPSHOT_STRINGS, /* bytes; the first and the last are NUL */
@@ -38,13 +39,8 @@ enum snapshot_table_id {
 
 extern const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES];
 
-struct snapshot_table {
-    void *rows; /* free() */
-    size_t nr, capacity;
-};
-
 struct snapshot {
-    struct snapshot_table tables[NR_SNAPSHOT_TABLES];
+    struct table tables[NR_SNAPSHOT_TABLES];
 };
 
 void snapshot_init(struct snapshot *snapshot); /* with the empty string and one row of facts */

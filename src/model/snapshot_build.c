@@ -7,6 +7,7 @@
 #include "model/leaf_names.h"
 #include "model/root_tasks.h"
 #include "model/snapshot_part.h"
+#include "model/task_kinds.h"
 
 /* --- trees ----------------------------------------------------------------------------------- */
 
@@ -114,7 +115,7 @@ static snapshot_str tree_reason(struct snapshot_building *build, const struct ta
         return snapshot_intern(build,
                                "the tree was cut: reading it would have held the program too long");
     if (!kind->layout.stage_type.v)
-        return snapshot_intern(build, snapshot_unknown_reason(plan, &plan->tasks[kind->row]));
+        return snapshot_intern(build, task_kind_unknown_reason(plan, &plan->tasks[kind->row]));
     if (is_partial)
         return snapshot_intern(build,
                                "a part of the tree could not be read: a type is unknown, or its "

@@ -47,8 +47,6 @@ uint32_t snapshot_state_id(struct snapshot_building *build, const struct task_fr
 /* The row of a cell's kind; `future` is what it runs, id 0: what its type says. */
 uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cell *cell,
                           plan_type_id future);
-/* Why a task has no name or layout, and what to do. */
-const char *snapshot_unknown_reason(const struct plan *plan, const struct plan_task *task);
 
 /* How the state of a frame's future is laid out; NULL: it is no state machine. */
 const struct state_layout *snapshot_layout_of(struct snapshot_building *build,
