@@ -31,8 +31,8 @@ static uint64_t hash_group(const struct run *run, const struct run_site *site,
     const uint64_t seed = hash_frame(run, &stack->own, 7);
     if (!stack->outside.frame)
         return hash_u64(stack->outside.place, seed);
-    return hash_str(
-        run_string(run, run_frames(run, NULL)[stack->outside.frame - 1].function), seed);
+    return hash_str(run_string(run, run_frames(run, NULL)[stack->outside.frame - 1].function),
+                    seed);
 }
 
 /* --- sums ------------------------------------------------------------------------------------ */
@@ -123,8 +123,7 @@ void run_site_groups_init(struct run_site_groups *groups, const struct run *run,
             continue;
         const uint32_t at = find_group(groups, run, &map, &sites[i]);
         struct run_site_group *group = &groups->rows[at];
-        if (!group->biggest ||
-            sites[group->biggest - 1].allocated_bytes < sites[i].allocated_bytes)
+        if (!group->biggest || sites[group->biggest - 1].allocated_bytes < sites[i].allocated_bytes)
             group->biggest = (uint32_t)i + 1;
         add_site(group, &sites[i]);
         add_site(&groups->sum, &sites[i]);

@@ -75,9 +75,8 @@ static bool is_same(const struct run *run, const struct run_stack_frame *a,
     const struct run_frame *frames = run_frames(run, NULL);
     if (!a->frame || !b->frame)
         return a->place == b->place && a->frame == b->frame;
-    return a->frame == b->frame ||
-           strcmp(run_string(run, frames[a->frame - 1].function),
-                  run_string(run, frames[b->frame - 1].function)) == 0;
+    return a->frame == b->frame || strcmp(run_string(run, frames[a->frame - 1].function),
+                                          run_string(run, frames[b->frame - 1].function)) == 0;
 }
 
 /* --- showing --------------------------------------------------------------------------------- */

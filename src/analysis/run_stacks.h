@@ -17,16 +17,17 @@
 
 /* A frame of a stack: inlined ones are frames of the same place. */
 struct run_stack_frame {
-    uint32_t place; /* id; 0: none */
-    uint32_t frame; /* id; 0: its function is not known */
+    uint32_t place;  /* id; 0: none */
+    uint32_t frame;  /* id; 0: its function is not known */
     bool gap_before; /* frames of other crates were left out between it and its caller */
 };
 
 enum { RUN_STACK_SHOWN = 64 }; /* more are left out, in the middle */
 
 struct run_stack {
-    struct run_stack_frame own;     /* the innermost of the user's own; place 0: none is */
-    struct run_stack_frame outside; /* the innermost outside of alloc, core and std; place 0: none */
+    struct run_stack_frame own; /* the innermost of the user's own; place 0: none is */
+    struct run_stack_frame
+        outside; /* the innermost outside of alloc, core and std; place 0: none */
     uint32_t nr_shown;
     struct run_stack_frame shown[RUN_STACK_SHOWN]; /* outermost first */
 };

@@ -299,6 +299,13 @@ static struct tally *find_tally(struct holding *holding, uint64_t place,
     return tally;
 }
 
+/* As the tracer wrote it down; else as the drop code says it, which most do not. */
+static uint64_t requested_bytes_of(const struct heap_account *heap, const struct drop_block *row)
+{
+    const uint32_t entry = heap->traced ? heap->joined.entries[row->block] : 0;
+    return entry ? heap->traced->blocks[entry - 1].bytes : row->requested_bytes;
+}
+
 static void tally_blocks(struct holding *holding)
 {
     const struct task_drops *drops = &holding->build->reader->heap.drops;
@@ -310,10 +317,11 @@ static void tally_blocks(struct holding *holding)
             continue;
         tally->nr_blocks++;
         tally->heap_bytes += block->size_bytes;
-        if (rows[i].requested_bytes == UNKNOWN_BYTES)
+        const uint64_t requested = requested_bytes_of(&holding->build->reader->heap, &rows[i]);
+        if (requested == UNKNOWN_BYTES)
             tally->requested_bytes = UNKNOWN_BYTES;
         else if (tally->requested_bytes != UNKNOWN_BYTES)
-            tally->requested_bytes += rows[i].requested_bytes;
+            tally->requested_bytes += requested;
     }
 }
 

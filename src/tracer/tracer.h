@@ -37,6 +37,8 @@ struct trace_thread {
     uint64_t random;
     struct stack_memory *stack;
     struct trace_thread *next_free;
+    struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
+    uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
 };
 
 /* The page that a fork wipes. */
@@ -65,6 +67,12 @@ extern __thread struct trace_thread *trace_self
 static inline void lost_add(struct region_header *region, enum region_lost cause)
 {
     __atomic_fetch_add(&region->lost[cause], 1, __ATOMIC_RELAXED);
+}
+
+/* A table's rows (first stripe). */
+static inline void *region_table_rows(struct region_header *region, enum region_table_id table)
+{
+    return (uint8_t *)region + region->tables[table].offset_bytes;
 }
 
 /* A row of a table for the caller alone; 0: the table is full (counted). */
