@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "analysis/run_stacks.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/map.h"
+#include "base/memory.h"
 
 /* What a frame is to the reader. */
 enum part {
@@ -19,17 +23,14 @@ static bool is_elsewhere(const char *file)
            strstr(file, "/rustlib/src/") || strstr(file, "/vendor/");
 }
 
-bool run_frame_is_own(const struct run *run, const struct run_frame *frame)
+static bool frame_is_own(const struct run *run, const struct run_frame *frame)
 {
     return frame->kind == RUN_FRAME_USER ||
            (frame->kind == RUN_FRAME_POLL && !is_elsewhere(run_string(run, frame->file)));
 }
 
-static enum part part_of(const struct run *run, uint32_t frame_id)
+static enum part find_part(const struct run *run, const struct run_frame *frame)
 {
-    if (!frame_id)
-        return PART_LIBRARY;
-    const struct run_frame *frame = &run_frames(run, NULL)[frame_id - 1];
     switch (frame->kind) {
     case RUN_FRAME_STD:
         return PART_STD;
@@ -37,8 +38,32 @@ static enum part part_of(const struct run *run, uint32_t frame_id)
     case RUN_FRAME_TRACER:
         return PART_HIDDEN;
     default:
-        return run_frame_is_own(run, frame) ? PART_OWN : PART_LIBRARY;
+        return frame_is_own(run, frame) ? PART_OWN : PART_LIBRARY;
     }
+}
+
+void run_code_init(struct run_code *code, const struct run *run)
+{
+    size_t nr;
+    const struct run_frame *frames = run_frames(run, &nr);
+    *code = (struct run_code){.run = run,
+                              .parts = memory_alloc(nr + 1),
+                              .names = memory_alloc((nr + 1) * sizeof(*code->names))};
+    for (size_t i = 0; i < nr; i++) {
+        code->parts[i] = (uint8_t)find_part(run, &frames[i]);
+        code->names[i] = hash_str(run_string(run, frames[i].function), 0);
+    }
+}
+
+void run_code_deinit(struct run_code *code)
+{
+    free(code->parts);
+    free(code->names);
+}
+
+static enum part part_of(const struct run_code *code, uint32_t frame_id)
+{
+    return frame_id ? (enum part)code->parts[frame_id - 1] : PART_LIBRARY;
 }
 
 /* --- walking: innermost first ---------------------------------------------------------------- */
@@ -69,21 +94,19 @@ static bool next_frame(struct walk *walk, struct run_stack_frame *frame)
 }
 
 /* A call of itself, or a closure inside: the same name again. */
-static bool is_same(const struct run *run, const struct run_stack_frame *a,
+static bool is_same(const struct run_code *code, const struct run_stack_frame *a,
                     const struct run_stack_frame *b)
 {
-    const struct run_frame *frames = run_frames(run, NULL);
     if (!a->frame || !b->frame)
         return a->place == b->place && a->frame == b->frame;
-    return a->frame == b->frame || strcmp(run_string(run, frames[a->frame - 1].function),
-                                          run_string(run, frames[b->frame - 1].function)) == 0;
+    return code->names[a->frame - 1] == code->names[b->frame - 1];
 }
 
 /* --- showing --------------------------------------------------------------------------------- */
 
 /* Shown frames are collected innermost first. */
 struct fold {
-    const struct run *run;
+    const struct run_code *code;
     struct run_stack *stack;
     uint32_t nr_library; /* how many of the last kept ones are of other crates, in a row */
     bool is_inner;       /* no frame of the user's own was seen yet */
@@ -93,7 +116,7 @@ static bool keep(struct fold *fold, const struct run_stack_frame *frame)
 {
     struct run_stack *stack = fold->stack;
     struct run_stack_frame *last = stack->nr_shown ? &stack->shown[stack->nr_shown - 1] : NULL;
-    if (last && is_same(fold->run, last, frame))
+    if (last && is_same(fold->code, last, frame))
         return false;
     if (stack->nr_shown == RUN_STACK_SHOWN) { /* the outermost stays to be replaced */
         *last = *frame;
@@ -137,24 +160,24 @@ static bool note_ends(struct run_stack *stack, enum part part, const struct run_
     return stack->own.place;
 }
 
-void run_stack_ends(const struct run *run, uint32_t node, struct run_stack *stack)
+void run_stack_ends(const struct run_code *code, uint32_t node, struct run_stack *stack)
 {
-    struct walk walk = {.run = run, .node = node};
+    struct walk walk = {.run = code->run, .node = node};
     stack->nr_shown = 0;
     stack->own = stack->outside = (struct run_stack_frame){0};
     for (struct run_stack_frame frame; next_frame(&walk, &frame);)
-        if (note_ends(stack, part_of(run, frame.frame), &frame))
+        if (note_ends(stack, part_of(code, frame.frame), &frame))
             return;
 }
 
-void run_stack_fold(const struct run *run, uint32_t node, struct run_stack *stack)
+void run_stack_fold(const struct run_code *code, uint32_t node, struct run_stack *stack)
 {
-    struct walk walk = {.run = run, .node = node};
-    struct fold fold = {.run = run, .stack = stack, .is_inner = true};
+    struct walk walk = {.run = code->run, .node = node};
+    struct fold fold = {.code = code, .stack = stack, .is_inner = true};
     stack->nr_shown = 0;
     stack->own = stack->outside = (struct run_stack_frame){0};
     for (struct run_stack_frame frame; next_frame(&walk, &frame);) {
-        const enum part part = part_of(run, frame.frame);
+        const enum part part = part_of(code, frame.frame);
         note_ends(stack, part, &frame);
         if (part == PART_LIBRARY) {
             keep_library(&fold, &frame);

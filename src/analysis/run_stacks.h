@@ -22,6 +22,16 @@ struct run_stack_frame {
     bool gap_before; /* frames of other crates were left out between it and its caller */
 };
 
+/* What of each frame is asked again and again, by id - 1; made once for a run. */
+struct run_code {
+    const struct run *run;
+    uint8_t *parts;
+    uint64_t *names; /* equal ones have equal hashes */
+};
+
+void run_code_init(struct run_code *code, const struct run *run);
+void run_code_deinit(struct run_code *code);
+
 enum { RUN_STACK_SHOWN = 64 }; /* more are left out, in the middle */
 
 struct run_stack {
@@ -33,8 +43,6 @@ struct run_stack {
 };
 
 /* `node` is the innermost; 0 gives an empty stack. */
-void run_stack_fold(const struct run *run, uint32_t node, struct run_stack *stack);
+void run_stack_fold(const struct run_code *code, uint32_t node, struct run_stack *stack);
 /* Only `own` and `outside`: what groups sites. */
-void run_stack_ends(const struct run *run, uint32_t node, struct run_stack *stack);
-/* A frame of the program's own crates. */
-bool run_frame_is_own(const struct run *run, const struct run_frame *frame);
+void run_stack_ends(const struct run_code *code, uint32_t node, struct run_stack *stack);

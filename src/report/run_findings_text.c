@@ -132,7 +132,7 @@ static void put_place(const struct run_report *report, const struct display *dis
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));
     text_clear(&line);
-    run_append_stack(report->run, run_sites(report->run, NULL)[group->biggest - 1].node,
+    run_append_stack(&report->code, run_sites(report->run, NULL)[group->biggest - 1].node,
                      display->columns - INDENT, &line);
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));

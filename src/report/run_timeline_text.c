@@ -190,7 +190,11 @@ void run_put_steps(const struct run_report *report, const struct display *displa
         run_append_bytes(&row->cells[1], steps[id - 1].live_bytes);
         run_append_bytes(&row->cells[2], steps[id - 1].rss_bytes);
         run_append_number(&row->cells[3], steps[id - 1].live_tasks);
-        append_tops(report, id, 1, &row->cells[4]);
+        const struct run_step_type *top = run_step_top(&report->step_tops, report->run, id, 0);
+        if (!top)
+            continue;
+        run_append_bytes(&row->cells[4], top->live_bytes);
+        run_append_type(report->run, top->type, &row->cells[5]);
     }
     text_init(&title);
     text_append_str(&title, "Steps of the timeline");
