@@ -56,6 +56,12 @@ bool traced_blocks_is_region(const struct mapping *mapping)
            str_starts_with(mapping->path, "/memfd:asyncmem");
 }
 
+bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping)
+{
+    const struct target_image *image = target_image_at(target, mapping->start);
+    return image && str_ends_with(image->name, "/libasyncmem-trace.so");
+}
+
 /* The kernel may show one mapping as several. */
 static const struct mapping *find_mapping(struct traced_blocks *traced, const struct target *target)
 {

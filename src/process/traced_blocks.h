@@ -66,6 +66,9 @@ struct traced_blocks {
 /* Is that the live region of a traced program?  By its name only. */
 bool traced_blocks_is_region(const struct mapping *mapping);
 
+/* Is that memory of the tracer's own library?  It is no part of the program's. */
+bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping);
+
 /*
  * Looks for the region and makes room; the target runs.  `region`: where the caller has it (the recorder), else
  * NULL; borrowed until traced_blocks_deinit.  traced_blocks_deinit in any case.
