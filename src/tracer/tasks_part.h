@@ -149,7 +149,7 @@ enum region_task_end task_end_unseen(const struct region_task *task);
 /* Sets call->await, call->is_await_cut: where the task stands, which is neither polled nor dropped now. */
 void task_read_await(struct tracer *tracer, struct task_call *call);
 
-/* Of a task that is folded: counts it in REGION_AWAIT_ENDS, if it ended before its future did. */
+/* task_await_ends.c.  Of a task that is folded: counts it in REGION_AWAIT_ENDS, if it did not finish. */
 void task_count_await_end(struct tracer *tracer, const struct region_task *task);
 
 /* --- task_snapshot.c ---------------------------------------------------------------------------- */
