@@ -93,7 +93,7 @@ static int more_temporary(const void *a, const void *b, void *context)
 /* --- all of it ------------------------------------------------------------------------------- */
 
 /* Position of the site's group, a new one at the end. */
-static uint32_t find_group(struct run_site_groups *groups, const struct run_code *code,
+static uint32_t find_group(struct run_site_groups *groups, const struct run_stack_parts *code,
                            struct map *map, const struct run_site *site)
 {
     struct run_stack stack;
@@ -108,7 +108,7 @@ static uint32_t find_group(struct run_site_groups *groups, const struct run_code
     return *at;
 }
 
-void run_site_groups_init(struct run_site_groups *groups, const struct run_code *code,
+void run_site_groups_init(struct run_site_groups *groups, const struct run_stack_parts *code,
                           const struct run_selection *selection)
 {
     size_t nr;

@@ -155,7 +155,7 @@ static void put_end(struct text *out, const struct run *run, const char *key,
         json_put_word(out, "null");
 }
 
-static void put_folded(struct text *out, const struct run_code *code, uint32_t node)
+static void put_folded(struct text *out, const struct run_stack_parts *code, uint32_t node)
 {
     struct run_stack stack;
     run_stack_fold(code, node, &stack);

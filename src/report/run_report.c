@@ -59,7 +59,7 @@ bool run_report_init(struct run_report *report, const struct run *run,
     report->run = run;
     report->options = options;
     run_selection_init(&report->selection, run, &filter);
-    run_code_init(&report->code, run);
+    run_stack_parts_init(&report->code, run);
     run_site_groups_init(&report->sites, &report->code, &report->selection);
     run_lefts_init(&report->left, run, &report->selection, &report->sites);
     run_ends_init(&report->ends, run, &report->selection);
@@ -77,6 +77,6 @@ void run_report_deinit(struct run_report *report)
     run_ends_deinit(&report->ends);
     run_lefts_deinit(&report->left);
     run_site_groups_deinit(&report->sites);
-    run_code_deinit(&report->code);
+    run_stack_parts_deinit(&report->code);
     run_selection_deinit(&report->selection);
 }

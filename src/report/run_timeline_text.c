@@ -8,6 +8,7 @@
 #include "report/run_text_part.h"
 
 enum { HEAP_LINES = 6, TASK_LINES = 3, LABEL_COLUMNS = 9, EIGHTHS = 8 };
+enum { LEAST_STEPS = 8 }; /* fewer make no picture */
 
 static const char *const bars[EIGHTHS + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 
@@ -153,7 +154,7 @@ void run_put_timeline(const struct run_report *report, const struct display *dis
     struct run_timeline timeline;
     struct text title;
     run_steps(report->run, &nr);
-    if (nr < 2 || report->options->match)
+    if (nr < LEAST_STEPS || report->options->match)
         return;
     text_init(&title);
     run_timeline_init(&timeline, report->run, display->columns - LABEL_COLUMNS - 3);

@@ -44,10 +44,21 @@ static const char *future_of(const struct run *run, uint32_t type)
     return *name ? name : "unknown future";
 }
 
+/* What has no future of its own. */
+static const char *plain_name(const struct run *run, uint32_t type)
+{
+    const struct run_type *row = &run_types(run, NULL)[type - 1];
+    return row->kind == RUN_KIND_WORKER                     ? "runtime workers"
+           : row->kind == RUN_KIND_THREAD && !row->future.v ? "(outside of tasks)"
+           : row->kind == RUN_KIND_UNKNOWN && !row->tasks   ? "(unknown)"
+                                                            : NULL;
+}
+
 void run_append_type(const struct run *run, uint32_t type, struct text *out)
 {
-    if (!type) {
-        text_append_str(out, "unknown");
+    const char *plain = type ? plain_name(run, type) : "(unknown)";
+    if (plain) {
+        text_append_str(out, plain);
         return;
     }
     const uint32_t kind = run_types(run, NULL)[type - 1].kind;
@@ -62,8 +73,12 @@ void run_append_type_short(const struct run *run, uint32_t type, struct text *ou
 {
     enum { MAX_NAME = 60 };
     struct text name;
+    const char *plain = type ? plain_name(run, type) : "(unknown)";
     text_init(&name);
-    display_escape(type ? display_last_words(future_of(run, type), 1) : "unknown", &name);
+    if (plain)
+        text_append_str(&name, plain);
+    else
+        display_escape(display_last_words(future_of(run, type), 1), &name);
     display_cut(&name, MAX_NAME);
     text_append_str(out, text_str(&name));
     text_deinit(&name);
@@ -117,15 +132,17 @@ void run_append_frame_place(const struct run *run, const struct run_stack_frame 
 void run_append_group_place(const struct run *run, const struct run_site_group *group,
                             struct text *out)
 {
-    const struct run_stack_frame *frame = group->own.place ? &group->own : &group->outside;
     const size_t before = out->length;
-    run_append_frame_place(run, frame, out);
+    run_append_frame_place(run, &group->own, out);
     if (out->length > before)
         return;
-    if (frame->place)
-        run_append_frame(run, frame, out);
+    if (group->own.place)
+        run_append_frame(run, &group->own, out); /* of the user's own, but without a line */
+    else if (group->outside.place)
+        run_append_frame(run, &group->outside, out);
     else
-        text_append_str(out, "no stack was taken");
+        text_append_str(out, run_facts(run)->stacks == RUN_STACKS_NONE ? "no stack was taken"
+                                                                       : "no stack is known");
 }
 
 /* --- stacks ---------------------------------------------------------------------------------- */
@@ -154,14 +171,14 @@ static void append_shown(const struct run_stack *stack, const struct text *names
     }
 }
 
-void run_append_stack(const struct run_code *code, uint32_t node, unsigned columns,
+void run_append_stack(const struct run_stack_parts *code, uint32_t node, unsigned columns,
                       struct text *out)
 {
     struct run_stack stack;
     struct text names[RUN_STACK_SHOWN] = {0};
     run_stack_fold(code, node, &stack);
     if (!stack.nr_shown) {
-        text_append_str(out, node ? "only the runtime and std" : "no stack was taken");
+        text_append_str(out, node ? "only the runtime and std" : "its stack is not known");
         return;
     }
     /* The outermost and the innermost say most; between them there are as many as have room. */
