@@ -362,6 +362,6 @@ void task_read_await(struct tracer *tracer, struct task_call *call)
         chain.is_cut = true;
         call->await = 0;
     }
-    call->is_await_cut = chain.is_cut;
+    call->flags.is_await_cut = chain.is_cut;
     errno = saved_errno;
 }
