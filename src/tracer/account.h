@@ -14,6 +14,7 @@
 #include "tracer/tasks.h"
 
 enum { TICK_BITS = 36, BLOCK_SITE_SHIFT = 40, TICK_SHIFT = 24 };
+#define ALWAYS __attribute__((always_inline))
 #define OWNER_ROW_MASK ((uint64_t)0xffffff)
 #define BLOCK_BYTES_MASK (((uint64_t)1 << BLOCK_SITE_SHIFT) - 1)
 #define TICK_MASK (((uint64_t)1 << TICK_BITS) - 1)
@@ -110,8 +111,8 @@ static inline uint64_t account_flags(size_t bytes, size_t align)
 }
 
 /* With the thread held.  `align`: what was asked for; 0: nothing special. */
-static inline void account_made_held(struct trace_thread *self, uintptr_t block, size_t bytes,
-                                     size_t align, uint32_t site)
+static inline ALWAYS void account_made_held(struct trace_thread *self, uintptr_t block,
+                                            size_t bytes, size_t align, uint32_t site)
 {
     struct tracer *tracer = tracer_page;
     uint64_t flags = account_flags(bytes, align);
@@ -126,13 +127,15 @@ static inline void account_made_held(struct trace_thread *self, uintptr_t block,
     __atomic_store_n(&entry->owner, owner, __ATOMIC_RELEASE); /* pairs with region_blocks.c */
     self->last_block = block;
     self->last_owner = owner;
-    count_add(&self->row->allocations, 1);
-    count_add(&self->row->allocated_bytes, bytes);
+    struct region_thread *row = self->row;
+    count_add(&row->allocations, 1);
+    count_add(&row->allocated_bytes, bytes);
     if (__builtin_expect(self->shares_stripe || tracer->stacks != REGION_STACKS_ALL, 0)) {
         account_site_made(self, site, bytes);
     } else {
-        count_add(&self->sites[site].allocations, 1);
-        count_add(&self->sites[site].allocated_bytes, bytes);
+        struct region_site_counts *counts = &self->sites[site];
+        count_add(&counts->allocations, 1);
+        count_add(&counts->allocated_bytes, bytes);
     }
     account_task_made(self->task, bytes);
     account_live_bytes(self, (int64_t)bytes);
@@ -140,8 +143,8 @@ static inline void account_made_held(struct trace_thread *self, uintptr_t block,
         task_block_made(self, block);
 }
 
-static inline void account_made(struct trace_thread *self, uintptr_t block, size_t bytes,
-                                size_t align, const struct stack_start *start)
+static inline ALWAYS void account_made(struct trace_thread *self, uintptr_t block, size_t bytes,
+                                       size_t align, const struct stack_start *start)
 {
     thread_hold(self);
     account_made_held(self, block, bytes, align, account_site(self, bytes, start));
@@ -168,10 +171,12 @@ struct account_gone {
 };
 
 /* Clears the entry; with the thread held.  A task whose cell it is ends. */
-static inline struct account_gone account_clear(struct trace_thread *self,
-                                                struct region_live *entry, uintptr_t block)
+static inline ALWAYS struct account_gone account_clear(struct trace_thread *self,
+                                                       struct region_live *entry, uintptr_t block)
 {
-    struct account_gone gone = {.block = entry->block, .owner = entry->owner};
+    /* Word by word, as they were stored: see thread_is_open. */
+    struct account_gone gone = {.block = __atomic_load_n(&entry->block, __ATOMIC_RELAXED),
+                                .owner = __atomic_load_n(&entry->owner, __ATOMIC_RELAXED)};
     gone.row = (uint32_t)(gone.owner & OWNER_ROW_MASK);
     gone.tick = gone.owner >> TICK_SHIFT & TICK_MASK;
     if (__builtin_expect(gone.owner & (REGION_LIVE_CELL | REGION_LIVE_MAYBE), 0))
@@ -181,47 +186,50 @@ static inline struct account_gone account_clear(struct trace_thread *self,
 }
 
 /* Counts a block whose entry was cleared; with the thread held. */
-static inline void account_gone(struct trace_thread *self, uintptr_t block,
-                                const struct account_gone *gone)
+static inline ALWAYS void account_gone(struct trace_thread *self, uintptr_t block,
+                                       const struct account_gone *gone)
 {
     struct tracer *tracer = tracer_page;
     uint64_t bytes = gone->block & BLOCK_BYTES_MASK;
     uint32_t site = (uint32_t)(gone->block >> BLOCK_SITE_SHIFT);
     bool is_temporary = self->last_block == block && self->last_owner == gone->owner;
     self->last_block = 0;
-    count_add(&self->row->frees, 1);
-    count_add(&self->row->freed_bytes, bytes);
+    struct region_thread *row = self->row;
+    count_add(&row->frees, 1);
+    count_add(&row->freed_bytes, bytes);
     if (is_temporary)
-        count_add(&self->row->temporary, 1);
+        count_add(&row->temporary, 1);
     if (__builtin_expect(self->shares_stripe || tracer->stacks != REGION_STACKS_ALL, 0)) {
         account_site_freed(self, site, bytes, is_temporary);
     } else {
-        count_add(&self->sites[site].frees, 1);
-        count_add(&self->sites[site].freed_bytes, bytes);
+        struct region_site_counts *counts = &self->sites[site];
+        count_add(&counts->frees, 1);
+        count_add(&counts->freed_bytes, bytes);
         if (is_temporary)
-            count_add(&self->sites[site].temporary, 1);
+            count_add(&counts->temporary, 1);
     }
     uint64_t now = tick_now(tracer);
     if (__builtin_expect(now != gone->tick, 0))
         account_lifetime(tracer, site, now - gone->tick, bytes);
     if (__builtin_expect(gone->row == self->task_id, 1)) {
-        count_add(&self->task->frees, 1);
-        count_add(&self->task->freed_bytes, bytes);
+        struct region_task *task = self->task;
+        count_add(&task->frees, 1);
+        count_add(&task->freed_bytes, bytes);
     } else {
         task_foreign_free(self, gone->row, bytes);
     }
     account_live_bytes(self, -(int64_t)bytes);
 }
 
-static inline void account_freed(struct trace_thread *self, uintptr_t block)
+/* False: the block is in no table. */
+static inline ALWAYS bool account_freed(struct trace_thread *self, uintptr_t block)
 {
     struct region_live *entry = account_find(tracer_page, block);
-    if (__builtin_expect(!entry, 0)) {
-        count_add(&self->row->unknown_frees, 1);
-        return;
-    }
+    if (__builtin_expect(!entry, 0))
+        return false;
     thread_hold(self);
     struct account_gone gone = account_clear(self, entry, block);
     account_gone(self, block, &gone);
     thread_release(self);
+    return true;
 }

@@ -4,23 +4,16 @@
  * counted (tracer/account.h); errno, results and failures are those of the real function.  The stack begins
  * above the hook's own frame, which is why these files keep frame pointers.
  */
+#include "tracer/hooks.h"
+
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tracer/account.h"
 #include "tracer/real.h"
-#include "tracer/threads.h"
 
 #define HOOK __attribute__((visibility("default")))
-
-/* The state of the function that called the hook. */
-static inline __attribute__((always_inline)) struct stack_start start_here(void)
-{
-    const uintptr_t *frame = __builtin_frame_address(0);
-    return (struct stack_start){.rbp = frame[0], .pc = frame[1], .sp = (uintptr_t)(frame + 2)};
-}
 
 /* --- where the thread is not plainly ready ------------------------------------------------------------ */
 
@@ -59,6 +52,24 @@ static __attribute__((noinline)) void freed_slowly(enum thread_access access, vo
         account_freed_late(tracer_page, (uintptr_t)block);
 }
 
+/* All but malloc and free, which have their own copies, for speed. */
+static __attribute__((noinline)) void count_made(struct trace_thread *self, void *block,
+                                                 size_t bytes, size_t align,
+                                                 const struct stack_start *start)
+{
+    account_made(self, (uintptr_t)block, bytes, align, start);
+}
+
+/* A free of what is in no table: made before the tracer, or by it. */
+static __attribute__((noinline)) void freed_unknown(struct trace_thread *self, void *block)
+{
+    if (real_is_bump(block))
+        return;
+    if (block)
+        count_add(&self->row->unknown_frees, 1);
+    real.free(block);
+}
+
 /* --- malloc, free ------------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void *malloc_slowly(size_t bytes, const struct stack_start *start)
@@ -70,7 +81,7 @@ static __attribute__((noinline)) void *malloc_slowly(size_t bytes, const struct 
     if (access != THREAD_TRACE)
         made_slowly(access, block, bytes);
     else if (block)
-        account_made(trace_self, (uintptr_t)block, bytes, 0, start);
+        count_made(trace_self, block, bytes, 0, start);
     return block;
 }
 
@@ -93,65 +104,104 @@ static __attribute__((noinline)) void free_slowly(void *block, const struct stac
         return;
     if (access != THREAD_TRACE)
         freed_slowly(access, block);
-    else if (block)
-        account_freed(trace_self, (uintptr_t)block);
+    else if (block && !account_freed(trace_self, (uintptr_t)block))
+        count_add(&trace_self->row->unknown_frees, 1);
     real.free(block);
 }
 
 HOOK void free(void *block)
 {
     struct trace_thread *self = trace_self;
-    if (!thread_is_open(self) || __builtin_expect(real_is_bump(block), 0)) {
+    if (!thread_is_open(self)) {
         struct stack_start start = start_here();
         free_slowly(block, &start);
-        return;
+    } else if (__builtin_expect(account_freed(self, (uintptr_t)block), 1)) {
+        real.free(block);
+    } else {
+        freed_unknown(self, block);
     }
-    if (block)
-        account_freed(self, (uintptr_t)block);
-    real.free(block);
 }
 
 /* --- all others: through one way in and one way out ---------------------------------------------------- */
 
-/*
- * Which thread counts what comes, and that it is inside the real allocator.  False: the real functions are not
- * known yet.
- */
-static bool real_begin(enum thread_access *access, const struct stack_start *start)
+bool hook_begin(enum thread_access *access, const struct stack_start *start,
+                enum hook_allocator allocator)
 {
     *access = THREAD_TRACE;
     if (!thread_is_open(trace_self) && !enter_slowly(access, start))
         return false;
-    if (*access == THREAD_TRACE)
-        trace_self->in_real = trace_self->busy = 1;
+    if (*access == THREAD_TRACE) {
+        trace_self->in_real = allocator;
+        trace_self->busy = 1;
+    }
     return true;
 }
 
-static void real_end(enum thread_access access)
+void hook_end(enum thread_access access)
 {
-    if (access == THREAD_TRACE)
-        trace_self->busy = trace_self->in_real = 0;
+    if (access != THREAD_TRACE)
+        return;
+    trace_self->in_real = 0;
+    thread_release(trace_self);
 }
 
-static void *made(enum thread_access access, void *block, size_t bytes, size_t align,
-                  const struct stack_start *start)
+void *hook_made(enum thread_access access, void *block, size_t bytes, size_t align,
+                const struct stack_start *start)
 {
     if (access != THREAD_TRACE)
         made_slowly(access, block, bytes);
     else if (block)
-        account_made(trace_self, (uintptr_t)block, bytes, align, start);
+        count_made(trace_self, block, bytes, align, start);
     return block;
+}
+
+void hook_freed(void *block, const struct stack_start *start)
+{
+    enum thread_access access = THREAD_TRACE;
+    if (!block || (!thread_is_open(trace_self) && !enter_slowly(&access, start)))
+        return;
+    if (access != THREAD_TRACE)
+        freed_slowly(access, block);
+    else if (!account_freed(trace_self, (uintptr_t)block))
+        count_add(&trace_self->row->unknown_frees, 1);
+}
+
+/* The entry is cleared first: as soon as the old block is free, another thread may have it. */
+struct hook_move hook_move_begin(enum thread_access access, void *old)
+{
+    struct hook_move move = {0};
+    if (access != THREAD_TRACE) {
+        freed_slowly(access, old);
+        return move;
+    }
+    move.entry = old ? account_find(tracer_page, (uintptr_t)old) : NULL;
+    if (move.entry)
+        move.gone = account_clear(trace_self, move.entry, (uintptr_t)old);
+    return move;
+}
+
+void hook_move_end(enum thread_access access, void *old, const struct hook_move *move,
+                   bool has_failed)
+{
+    if (access != THREAD_TRACE || !old)
+        return;
+    if (!move->entry)
+        count_add(&trace_self->row->unknown_frees, has_failed ? 0 : 1);
+    else if (has_failed)
+        __atomic_store_n(&move->entry->owner, move->gone.owner, __ATOMIC_RELEASE);
+    else
+        account_gone(trace_self, (uintptr_t)old, &move->gone);
 }
 
 HOOK void *calloc(size_t nr, size_t each_bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return real_bump(nr * each_bytes, 16);
     void *block = real.calloc(nr, each_bytes);
-    real_end(access);
-    return made(access, block, nr * each_bytes, 0, &start);
+    hook_end(access);
+    return hook_made(access, block, nr * each_bytes, 0, &start);
 }
 
 static void *realloc_bump(void *old, size_t bytes)
@@ -161,40 +211,18 @@ static void *realloc_bump(void *old, size_t bytes)
     return block ? memcpy(block, old, bytes < left ? bytes : left) : NULL;
 }
 
-/* The entry is cleared first: as soon as the old block is free, another thread may have it. */
-static void *realloc_traced(struct trace_thread *self, void *old, size_t bytes)
-{
-    struct region_live *entry = old ? account_find(tracer_page, (uintptr_t)old) : NULL;
-    struct account_gone gone;
-    if (entry)
-        gone = account_clear(self, entry, (uintptr_t)old);
-    void *block = real.realloc(old, bytes);
-    if (!block && bytes) { /* failed: the old block is as it was */
-        if (entry)
-            __atomic_store_n(&entry->owner, gone.owner, __ATOMIC_RELEASE);
-        return NULL;
-    }
-    if (entry)
-        account_gone(self, (uintptr_t)old, &gone);
-    else if (old)
-        count_add(&self->row->unknown_frees, 1);
-    return block;
-}
-
 static void *realloc_from(void *old, size_t bytes, const struct stack_start *start)
 {
     if (real_is_bump(old))
         return realloc_bump(old, bytes);
     enum thread_access access;
-    if (!real_begin(&access, start))
+    if (!hook_begin(&access, start, HOOK_LIBC))
         return old ? NULL : real_bump(bytes, 16);
-    if (access != THREAD_TRACE) {
-        freed_slowly(access, old);
-        return made(access, real.realloc(old, bytes), bytes, 0, start);
-    }
-    void *block = realloc_traced(trace_self, old, bytes);
-    real_end(access);
-    return made(access, block, bytes, 0, start);
+    struct hook_move move = hook_move_begin(access, old);
+    void *block = real.realloc(old, bytes);
+    hook_move_end(access, old, &move, !block && bytes);
+    hook_end(access);
+    return hook_made(access, block, bytes, 0, start);
 }
 
 HOOK void *realloc(void *old, size_t bytes)
@@ -218,12 +246,12 @@ HOOK int posix_memalign(void **block, size_t align, size_t bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return (*block = real_bump(bytes, align)) ? 0 : ENOMEM;
     int result = real.posix_memalign(block, align, bytes);
-    real_end(access);
+    hook_end(access);
     if (result == 0)
-        made(access, *block, bytes, align, &start);
+        hook_made(access, *block, bytes, align, &start);
     return result;
 }
 
@@ -231,42 +259,42 @@ HOOK void *aligned_alloc(size_t align, size_t bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return real_bump(bytes, align);
     void *block = real.aligned_alloc(align, bytes);
-    real_end(access);
-    return made(access, block, bytes, align, &start);
+    hook_end(access);
+    return hook_made(access, block, bytes, align, &start);
 }
 
 HOOK void *memalign(size_t align, size_t bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return real_bump(bytes, align);
     void *block = real.memalign(align, bytes);
-    real_end(access);
-    return made(access, block, bytes, align, &start);
+    hook_end(access);
+    return hook_made(access, block, bytes, align, &start);
 }
 
 HOOK void *valloc(size_t bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return real_bump(bytes, 4096);
     void *block = real.valloc(bytes);
-    real_end(access);
-    return made(access, block, bytes, 0, &start);
+    hook_end(access);
+    return hook_made(access, block, bytes, 0, &start);
 }
 
 HOOK void *pvalloc(size_t bytes)
 {
     struct stack_start start = start_here();
     enum thread_access access;
-    if (!real_begin(&access, &start))
+    if (!hook_begin(&access, &start, HOOK_LIBC))
         return real_bump(bytes, 4096);
     void *block = real.pvalloc(bytes);
-    real_end(access);
-    return made(access, block, bytes, 0, &start);
+    hook_end(access);
+    return hook_made(access, block, bytes, 0, &start);
 }

@@ -144,6 +144,12 @@ static bool measure(struct loaded *found, const struct dl_phdr_info *info)
             found->place.start = start;
         if (phdr->p_type == PT_LOAD && end > found->place.end)
             found->place.end = end;
+        if (phdr->p_type == PT_LOAD && phdr->p_flags & PF_W) {
+            if (!found->place.written_start || start < found->place.written_start)
+                found->place.written_start = start;
+            if (end > found->place.written_end)
+                found->place.written_end = end;
+        }
         if (phdr->p_type == PT_GNU_RELRO) {
             found->place.relro_start = start;
             found->place.relro_end = end;
@@ -200,6 +206,7 @@ static bool compare(struct tracer *tracer)
             continue;
         }
         end_row(tracer, &images->loaded[i]);
+        slots_forget(&images->loaded[i].place);
         images->loaded[i] = images->loaded[--images->nr];
     }
     if (tracer->region->images_published == before)

@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
-#include "tracer/account.h"
+#include "tracer/hooks.h"
 #include "tracer/images.h"
 #include "tracer/real.h"
 #include "tracer/setup.h"
@@ -175,8 +175,8 @@ enum thread_access thread_enter(const struct stack_start *start)
     struct trace_thread *self = trace_self;
     if (!self || !self->ready)
         return begin_here();
-    if (self->in_real && !real_is_glibc())
-        return THREAD_PASS; /* an allocator that calls its own exported functions; glibc does not */
+    if (self->in_real && !(self->in_real == HOOK_LIBC && real_is_glibc()))
+        return THREAD_PASS; /* an allocator that calls exported functions; glibc does not */
     if (self->busy)
         return THREAD_BUSY;
     images_attend(self, start);

@@ -25,5 +25,9 @@ void thread_name_get(struct trace_thread *thread);
 
 static inline bool thread_is_open(const struct trace_thread *self)
 {
-    return __builtin_expect(self && self->ready == THREAD_READY && !self->busy, 1);
+    /* Two loads, each of a word as it was stored: one wide load would wait for the last store to `busy`. */
+    return __builtin_expect(self &&
+                                __atomic_load_n(&self->ready, __ATOMIC_RELAXED) == THREAD_READY &&
+                                !__atomic_load_n(&self->busy, __ATOMIC_RELAXED),
+                            1);
 }

@@ -39,8 +39,7 @@ struct trace_thread {
     uint64_t random;
     struct stack_memory *stack;
     uint32_t next_free; /* place; 0: the last */
-    uint32_t
-        in_real; /* inside the allocator: what it calls of its own exported functions is its own */
+    uint32_t in_real; /* enum hook_allocator: inside of it; 0: not */
     uint64_t last_owner; /* the live table's word of last_block */
     uintptr_t
         image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */

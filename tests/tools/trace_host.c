@@ -4,10 +4,11 @@
  * the region afterwards, as it stands there, as JSON.  Tests of the tracer compare it with what the program
  * counted itself.
  *
- *   trace_host [-o FILE] [-l LIBRARY] [-s all|sampled|none] [-m BYTES] [-f] [-k MS] [-r] [-b] -- PROGRAM ARGS
+ *   trace_host [-o FILE] [-l LIBRARY] [-s all|sampled|none] [-m BYTES] [-f] [-k MS] [-r] [-b] [-t] -- PROGRAM ARGS
  *
  * -f children too (each process a region, in the order of their asking); -k kills the program after so many
- * ms; -r no answer to any question; -b without live blocks.  Exits as the program does.
+ * ms; -r no answer to any question; -b without live blocks; -t tables so small that valgrind can map them.
+ * Exits as the program does.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -431,6 +432,14 @@ static void print_all(int status)
         die("output");
 }
 
+/* Some GB instead of two thousand. */
+static const uint64_t small_tables[NR_REGION_TABLES] = {
+    [REGION_TASKS] = 1 << 18,       [REGION_NODES] = 1 << 20,      [REGION_SITES] = 1 << 18,
+    [REGION_SITE_COUNTS] = 1 << 18, [REGION_LIFETIMES] = 1 << 18,  [REGION_PLANS] = 1 << 24,
+    [REGION_LIVE_CHUNKS] = 32,      [REGION_NODE_INDEX] = 1 << 23, [REGION_AWAIT_INDEX] = 1 << 20,
+    [REGION_AWAITS] = 1 << 18,      [REGION_AWAIT_ENDS] = 1 << 18,
+};
+
 static void read_stacks(const char *word)
 {
     host.options.stacks = !strcmp(word, "none")      ? REGION_STACKS_NONE
@@ -442,7 +451,7 @@ int main(int argc, char **argv)
 {
     host.kill_ms = -1;
     host.library = getenv("ASYNCMEM_TRACE_LIBRARY");
-    for (int option; (option = getopt(argc, argv, "+o:l:s:m:fk:rb")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "+o:l:s:m:fk:rbt")) != -1;) {
         switch (option) {
         case 'o':
             host.output = optarg;
@@ -467,6 +476,9 @@ int main(int argc, char **argv)
             break;
         case 'b':
             host.is_brief = true;
+            break;
+        case 't':
+            host.options.max_rows = small_tables;
             break;
         default:
             return 125;
