@@ -224,28 +224,9 @@ void run_put_title(const struct display *display, struct text *title, const char
 
 void run_put_fact(const struct display *display, const char *label, const struct text *sentence)
 {
-    unsigned column = LABEL_COLUMNS;
+    const struct display_wrap wrap = {LABEL_COLUMNS, LABEL_COLUMNS, true};
     fprintf(display->out, "%-*s", LABEL_COLUMNS, label);
-    for (const char *at = text_str(sentence); *at;) {
-        const size_t bytes = strcspn(at, " ");
-        struct text word;
-        text_init(&word);
-        text_append(&word, at, bytes);
-        display_cut(&word, display->columns - LABEL_COLUMNS);
-        const unsigned width = display_width(text_str(&word));
-        if (column > LABEL_COLUMNS && column + 1 + width > display->columns) {
-            fprintf(display->out, "\n%*s", LABEL_COLUMNS, "");
-            column = LABEL_COLUMNS;
-        } else if (column > LABEL_COLUMNS) {
-            fputs(" ", display->out);
-            column++;
-        }
-        fputs(text_str(&word), display->out);
-        column += width;
-        text_deinit(&word);
-        at += bytes + (at[bytes] == ' ');
-    }
-    fputs("\n", display->out);
+    display_put_words(display, text_str(sentence), sentence->length, wrap);
 }
 
 size_t run_limit(const struct run_report *report, size_t nr, size_t few)
