@@ -30,8 +30,10 @@ struct run_finding {
     uint64_t bytes, of_bytes, count, of_count, ns;
 };
 
+enum { RUN_FINDINGS_OF_A_KIND = 3, RUN_MAX_FINDINGS = RUN_FINDINGS_OF_A_KIND * NR_RUN_FINDINGS };
+
 struct run_findings {
-    struct run_finding rows[NR_RUN_FINDINGS];
+    struct run_finding rows[RUN_MAX_FINDINGS];
     size_t nr;
 };
 

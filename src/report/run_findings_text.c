@@ -138,7 +138,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);
-        text_append_str(out, " allocations were freed at once, at one place");
+        text_append_str(out, " allocations were freed right after they were made, at one place");
         break;
     default:
         text_append_str(out, "A poll of ");
