@@ -142,7 +142,7 @@ static union unwind_code make(uint64_t key, struct unwind_scratch *scratch)
 }
 
 static __attribute__((noinline)) union unwind_code code_missed(uint64_t key, uint32_t generation,
-                                                                struct unwind_scratch *scratch)
+                                                               struct unwind_scratch *scratch)
 {
     union unwind_code code = make(key, scratch);
     struct cache_table *in = table_to_fill();
