@@ -12,22 +12,24 @@ import sys
 
 from heap_speed import measure_heap
 from measure import Broken, Table
+from run_speed import measure_run
+from server_speed import measure_server
 from snapshot_speed import measure_snapshot
 from types_speed import measure_types
 
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("types", "snapshot", "heap"),
+    parser.add_argument("--only", choices=("types", "snapshot", "heap", "run", "server"),
                         help="measure this part alone")
     parser.add_argument("--quick", action="store_true",
-                        help="measure on the tests' small server, not on bench/workloads/big; a smaller heap")
+                        help="measure on the tests' small server, not on bench/workloads/big; a smaller heap; shorter loads")
     parser.add_argument("--rounds", type=int, default=11,
                         help="rounds, after one that is not counted")
     parser.add_argument("--callgrind", action="store_true",
                         help="count instructions of cached runs too (needs valgrind)")
     parser.add_argument("--slow", action="store_true",
-                        help="time a whole rebuild with -Zprint-type-sizes too")
+                        help="time a whole rebuild with -Zprint-type-sizes, and trace 10^9 allocations, too")
     return parser.parse_args()
 
 
@@ -47,6 +49,10 @@ def main():
             measure_snapshot(table, quick=chosen.quick, nr_rounds=chosen.rounds)
         if chosen.only in (None, "heap"):
             measure_heap(table, quick=chosen.quick, nr_rounds=chosen.rounds)
+        if chosen.only in (None, "run"):
+            measure_run(table, quick=chosen.quick, nr_rounds=chosen.rounds, slow=chosen.slow)
+        if chosen.only in (None, "server"):
+            measure_server(table, quick=chosen.quick, nr_rounds=chosen.rounds)
     except (Broken, OSError) as problem:
         print(f"bench: broken: {problem}", file=sys.stderr)
         return 1

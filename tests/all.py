@@ -114,7 +114,8 @@ def main():
     setup_builds(tally)
     build_programs(tally)
     suites = {
-        "unit, command line, documents": lambda name: meson_suite(tally, name, BUILD, 900),
+        "unit, command line, documents": lambda name: meson_suite(tally, name, BUILD, 900, "--no-suite", "run"),
+        "traced runs": lambda name: meson_suite(tally, name, BUILD, 1500, "--suite", "run"),
         "unit and fuzz with sanitizers": lambda name: meson_suite(
             tally, name, ASAN, 900, "--suite", "unit", "--suite", "fuzz"),
         "snapshots with sanitizers": lambda name: meson_suite(

@@ -11,10 +11,8 @@
 
 #include "cli/progress.h"
 #include "cli/snapshot_show.h"
-#include "model/snapshot_build.h"
 #include "model/snapshot_file.h"
-
-#include "program/tasks.h"
+#include "model/snapshot_take.h"
 
 enum {
     OPTION_CORE = OPTION_SNAPSHOT_FIRST_OWN,
@@ -39,69 +37,6 @@ struct snapshot_args {
     uint64_t stop_limit_ms;
 };
 
-/* The images of a target that have tasks, with their plans. */
-struct image_plans {
-    struct loaded_plan *loaded;
-    const struct target_image **images;
-    const struct plan **plans;
-    size_t nr;
-};
-
-static void image_plans_deinit(struct image_plans *plans)
-{
-    for (size_t i = 0; i < plans->nr; i++)
-        plan_unload(&plans->loaded[i]);
-    free(plans->loaded);
-    free(plans->images);
-    free(plans->plans);
-    *plans = (struct image_plans){0};
-}
-
-static bool add_plan(struct image_plans *plans, const struct target_image *image,
-                     const struct common_options *options, struct error *err)
-{
-    struct loaded_plan *loaded = &plans->loaded[plans->nr];
-    if (!command_load_plan(loaded, image->path, options, PLAN_LEVEL_MEMORY, err))
-        return false;
-    plans->images[plans->nr++] = image;
-    return true;
-}
-
-/* The program's plan always, those of libraries that have tasks. */
-static bool load_plans(struct image_plans *plans, const struct target *target,
-                       const struct common_options *options, struct error *err)
-{
-    if (!target->nr_images)
-        return error_set(err, ERROR_INPUT,
-                         "%s: does not say which programs were mapped%s: make a core by gcore PID",
-                         target->name, target->is_truncated ? " (that is cut off)" : "");
-    plans->loaded = memory_alloc((target->nr_images + 1) * sizeof(*plans->loaded));
-    plans->images = memory_alloc((target->nr_images + 1) * sizeof(*plans->images));
-    plans->plans = memory_alloc((target->nr_images + 1) * sizeof(*plans->plans));
-    for (size_t i = 0; i < target->nr_images; i++) {
-        const struct target_image *image = &target->images[i];
-        struct common_options own = *options;
-        if (!image->is_program)
-            own.symbols = NULL; /* --symbols is a rebuild of the program */
-        if (!image->path) {
-            if (image->is_program)
-                return error_set(err, target->is_core ? ERROR_INPUT : ERROR_TARGET, "%s: %s",
-                                 image->name, image->problem);
-            continue;
-        }
-        if (!image->is_program && !tasks_in_file(image->path))
-            continue;
-        if (!add_plan(plans, image, &own, err)) {
-            if (image->is_program)
-                return false;
-            command_warn(err);
-        }
-    }
-    for (size_t i = 0; i < plans->nr; i++)
-        plans->plans[i] = &plans->loaded[i].plan;
-    return true;
-}
-
 static void announce_stop(uint64_t stop_ns)
 {
     fprintf(stderr, "asyncmem: the process stands still for about %llu ms, for the heap account\n",
@@ -124,29 +59,29 @@ static struct heap_options heap_options(const struct snapshot_args *args)
     };
 }
 
+/* --symbols is a rebuild of the program. */
+static bool load_plan(void *context, struct loaded_plan *plan, const struct target_image *image,
+                      struct error *err)
+{
+    struct common_options options = *(const struct common_options *)context;
+    if (!image->is_program)
+        options.symbols = NULL;
+    return command_load_plan(plan, image->path, &options, PLAN_LEVEL_MEMORY, err);
+}
+
 /* Fills an initialised snapshot. */
 static bool take(struct snapshot *snapshot, const struct snapshot_args *args, struct error *err)
 {
     struct target target;
-    struct image_plans plans = {0};
-    struct task_reader reader = {0};
+    const struct snapshot_request request = {
+        .load_plan = load_plan,
+        .warn = command_warn,
+        .context = (void *)&args->show.common,
+        .heap = heap_options(args),
+    };
     if (!open_target(&target, args, err))
         return false;
-    bool ok = load_plans(&plans, &target, &args->show.common, err);
-    if (ok) {
-        const struct task_request request = {
-            .images = plans.images,
-            .plans = plans.plans,
-            .nr_plans = plans.nr,
-            .heap = heap_options(args),
-        };
-        ok = task_reader_read(&reader, &target, &request, err);
-        if (ok)
-            snapshot_build(snapshot, &reader,
-                           target.nr_images ? target.images[0].name : target.name);
-        task_reader_deinit(&reader);
-    }
-    image_plans_deinit(&plans);
+    bool ok = snapshot_take(snapshot, &target, &request, err);
     target_close(&target);
     return ok;
 }

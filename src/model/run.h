@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "model/run_rows.h"
+#include "model/table.h"
 
 enum run_table_id {
     RUN_STRINGS, /* bytes; the first and the last are NUL */
@@ -42,13 +43,8 @@ enum run_table_id {
 
 extern const uint32_t run_row_bytes[NR_RUN_TABLES];
 
-struct run_table {
-    void *rows; /* free() */
-    size_t nr, capacity;
-};
-
 struct run {
-    struct run_table tables[NR_RUN_TABLES];
+    struct table tables[NR_RUN_TABLES];
 };
 
 void run_init(struct run *run); /* with the empty string and one row of facts */

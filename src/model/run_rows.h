@@ -217,7 +217,7 @@ struct run_snapshot {
     uint64_t t_ns, live_bytes;
     uint32_t why;
     uint32_t reserved;
-    uint64_t first_byte, nr_bytes;
+    uint64_t first_byte, nr_bytes; /* its position there, from 0 */
 };
 
 /* The runtime's own, per runtime and kind of task. */

@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "model/snapshot_rows.h"
+#include "model/table.h"
 
 enum snapshot_table_id {
     SNAPSHOT_STRINGS, /* bytes; the first and the last are NUL */
@@ -33,18 +34,18 @@ enum snapshot_table_id {
     SNAPSHOT_SHARED_TASKS,
     SNAPSHOT_KEEPERS,
     SNAPSHOT_HEAP, /* one row or none */
+    SNAPSHOT_SITE_FRAMES,
+    SNAPSHOT_SITES,
+    SNAPSHOT_MAKERS,
+    SNAPSHOT_ORIGINS, /* by holding */
+    SNAPSHOT_SPAWNS,  /* by task, each at most once */
     NR_SNAPSHOT_TABLES,
 };
 
 extern const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES];
 
-struct snapshot_table {
-    void *rows; /* free() */
-    size_t nr, capacity;
-};
-
 struct snapshot {
-    struct snapshot_table tables[NR_SNAPSHOT_TABLES];
+    struct table tables[NR_SNAPSHOT_TABLES];
 };
 
 void snapshot_init(struct snapshot *snapshot); /* with the empty string and one row of facts */
@@ -85,9 +86,20 @@ SNAPSHOT_ROWS(shared, SNAPSHOT_SHARED)
 SNAPSHOT_ROWS(shared_task, SNAPSHOT_SHARED_TASKS)
 SNAPSHOT_ROWS(keeper, SNAPSHOT_KEEPERS)
 SNAPSHOT_ROWS(heap, SNAPSHOT_HEAP)
+SNAPSHOT_ROWS(site_frame, SNAPSHOT_SITE_FRAMES)
+SNAPSHOT_ROWS(site, SNAPSHOT_SITES)
+SNAPSHOT_ROWS(maker, SNAPSHOT_MAKERS)
+SNAPSHOT_ROWS(origin, SNAPSHOT_ORIGINS)
+SNAPSHOT_ROWS(spawn, SNAPSHOT_SPAWNS)
 #undef SNAPSHOT_ROWS
 
 static inline struct snapshot_facts *snapshot_facts(const struct snapshot *snapshot)
 {
     return snapshot->tables[SNAPSHOT_FACTS].rows;
 }
+
+/* The origins of a holding, the most bytes first; none where the program was not traced. */
+const struct snapshot_origin *snapshot_origins_of(const struct snapshot *snapshot, uint32_t holding,
+                                                  size_t *nr);
+/* Who spawned a task; NULL: unknown. */
+const struct snapshot_spawn *snapshot_spawn_of(const struct snapshot *snapshot, uint32_t task);

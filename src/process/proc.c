@@ -102,11 +102,15 @@ static bool has_prefix(const char *path, size_t length, const char *prefix)
     return length >= strlen(prefix) && memcmp(path, prefix, strlen(prefix)) == 0;
 }
 
-/* Reading a device's memory may have effects; the kernel's own pages cannot be read at all. */
+/*
+ * Reading a device's memory may have effects; the kernel's own pages cannot be read at all.  The live region
+ * of a traced program is no memory of its own: full of its blocks' addresses, and terabytes with holes.
+ */
 static bool is_device_path(const char *path, size_t length)
 {
     static const char *const memory[] = {"/dev/shm/", "/dev/zero", "/dev/hugepages"};
-    static const char *const devices[] = {"/dev/", "/sys/", "/proc/", "anon_inode:", "[vvar"};
+    static const char *const devices[] = {"/dev/", "/sys/", "/proc/", "anon_inode:", "[vvar",
+                                          "/memfd:asyncmem"};
     for (size_t i = 0; i < sizeof(memory) / sizeof(*memory); i++)
         if (has_prefix(path, length, memory[i]))
             return false;

@@ -91,7 +91,7 @@ void container_add(struct container_writer *writer, uint32_t tag, uint32_t row_b
     free(stored);
 }
 
-bool container_finish(struct container_writer *writer, const char *path, struct error *err)
+void container_end(struct container_writer *writer)
 {
     const struct container_section end = {.tag = end_tag,
                                           .row_bytes = 1,
@@ -99,6 +99,11 @@ bool container_finish(struct container_writer *writer, const char *path, struct 
                                           .checksum = XXH3_64bits("", 0),
                                           .stored = (const uint8_t *)""};
     append_section(&writer->bytes, &end);
+}
+
+bool container_finish(struct container_writer *writer, const char *path, struct error *err)
+{
+    container_end(writer);
     return file_replace(path, writer->bytes.data, writer->bytes.length, err);
 }
 
@@ -189,6 +194,13 @@ static void find_sections(struct container *container, const uint8_t *bytes, uin
         container->sections[container->nr_sections++] = section;
     }
     container->is_damaged = true; /* no end */
+}
+
+bool container_is(const void *bytes, uint64_t size, const char *kind)
+{
+    enum { KIND_OFFSET = 16, KIND_BYTES = 8 };
+    return size >= CONTAINER_HEADER_BYTES && memcmp(bytes, CONTAINER_MAGIC, 8) == 0 &&
+           strncmp((const char *)bytes + KIND_OFFSET, kind, KIND_BYTES) == 0;
 }
 
 bool container_open(struct container *container, const void *bytes, uint64_t size, const char *kind,

@@ -45,7 +45,9 @@ struct container_writer {
 void container_begin(struct container_writer *writer, const char *kind);
 void container_add(struct container_writer *writer, uint32_t tag, uint32_t row_bytes,
                    const void *rows, uint64_t nr_rows);
-/* Writes the file (mode 0600, by rename). */
+/* Ends the file; its bytes are in `writer->bytes`. */
+void container_end(struct container_writer *writer);
+/* Ends the file and writes it (mode 0600, by rename). */
 MUST_CHECK bool container_finish(struct container_writer *writer, const char *path,
                                  struct error *err);
 void container_writer_deinit(struct container_writer *writer);
@@ -61,6 +63,8 @@ struct container {
     uint64_t budget_bytes; /* that container_read may still unpack */
 };
 
+/* Does the header say that kind?  Whether the rest holds is for container_open to tell. */
+bool container_is(const void *bytes, uint64_t size, const char *kind);
 /*
  * Finds the sections of a file of that kind.  Errors: not a recording, another kind, another
  * version (with the asyncmem that is needed), a damaged header.  The bytes must stay.

@@ -259,6 +259,9 @@ struct region_node {
 struct region_site {
     uint32_t node;
     uint32_t lifetimes; /* row of REGION_LIFETIMES; 0: no block lived longer than a tick */
+    uint32_t type; /* row of REGION_TYPES: of what allocated here first; 0: not said.  The stack has the
+                    * task's poll function, so others of this site are of the same type */
+    uint32_t reserved;
 };
 
 /* In a stripe.  With sampled stacks: sums of weights, an estimate. */

@@ -158,7 +158,7 @@ static void each_reference_is_checked(void **state)
 {
     const struct snapshot *snapshot = *state;
     for (size_t i = 0; i < sizeof(references) / sizeof(*references); i++) {
-        const struct snapshot_table *table = &snapshot->tables[references[i].table];
+        const struct table *table = &snapshot->tables[references[i].table];
         for (size_t row = 0; row < table->nr; row++)
             check_row(snapshot, &references[i],
                       (uint32_t *)((char *)table->rows +
@@ -247,8 +247,8 @@ static void one_heap_at_most(void **state)
 static void strings_and_facts(void **state)
 {
     struct snapshot *snapshot = *state;
-    struct snapshot_table *strings = &snapshot->tables[SNAPSHOT_STRINGS];
-    struct snapshot_table *facts = &snapshot->tables[SNAPSHOT_FACTS];
+    struct table *strings = &snapshot->tables[SNAPSHOT_STRINGS];
+    struct table *facts = &snapshot->tables[SNAPSHOT_FACTS];
     char *bytes = strings->rows;
     bytes[0] = 'x';
     assert_false(is_valid(snapshot));

@@ -173,7 +173,7 @@ static void write_as(const struct sample *sample, int longer, int without)
     struct error err = {0};
     container_begin(&writer, "snapshot");
     for (int i = 0; i < NR_SNAPSHOT_TABLES; i++) {
-        const struct snapshot_table *table = &sample->snapshot.tables[i];
+        const struct table *table = &sample->snapshot.tables[i];
         size_t row = snapshot_row_bytes[i];
         size_t row_bytes = (size_t)((int)row + (i == SNAPSHOT_STRINGS ? 0 : longer));
         char *rows = malloc(table->nr * row_bytes + 1);
