@@ -181,7 +181,7 @@ static void describe_table(struct heap_account *account)
 
 /* Blocks of any allocator are known by the live table. */
 static void join_table(struct heap_account *account, const struct target *target,
-                       const struct traced *traced)
+                       const struct traced_blocks *traced)
 {
     struct heap_blocks *blocks = &account->blocks;
     account->traced = traced;
@@ -199,7 +199,7 @@ static void join_table(struct heap_account *account, const struct target *target
 }
 
 void heap_account_read(struct heap_account *account, const struct task_futures *futures,
-                       const struct traced *traced)
+                       const struct traced_blocks *traced)
 {
     const struct target *target = futures->cells->target;
     if (!account->is_there)
