@@ -283,7 +283,9 @@ static void cut_parts(struct traced_blocks *traced)
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
 static void make_room(struct traced_blocks *traced)
 {
+    const uint64_t began = now_ns();
     copy_part(traced, 0, 0);
+    traced->estimate_ns = now_ns() - began;
     cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
@@ -318,9 +320,18 @@ static bool copy_through_target(struct traced_blocks *traced, const struct targe
     return false;
 }
 
-void traced_blocks_copy(struct traced_blocks *traced, const struct target *target)
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns)
 {
     const uint64_t began = now_ns();
+    if (traced->is_there && traced->estimate_ns > limit_ns) {
+        traced->is_there = false;
+        set_problem(traced,
+                    "its table of blocks was left out, as a copy of it would have held the program "
+                    "for about %llu ms more; --stop-limit %llu allows it",
+                    (unsigned long long)(traced->estimate_ns / 1000000),
+                    (unsigned long long)(traced->estimate_ns / 500000));
+    }
     if (traced->is_there && traced->is_clone)
         traced->is_there = copy_through_target(traced, target);
     if (!traced->is_there)

@@ -78,7 +78,7 @@ static void stop(void)
 
 static void copy(struct traced_blocks *traced)
 {
-    traced_blocks_copy(traced, &world.target);
+    traced_blocks_copy(traced, &world.target, UINT64_MAX);
     target_resume(&world.target);
     traced_blocks_finish(traced);
 }
