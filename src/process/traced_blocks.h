@@ -32,7 +32,7 @@ struct traced_task {
 /* A row of REGION_THREADS as it was. */
 struct traced_thread {
     uint32_t tid;  /* 0: the place was free */
-    uint32_t task; /* whose place it was */
+    uint32_t task; /* whose place it was: row of REGION_TASKS; 0: unknown */
     char name[16]; /* ended by a NUL */
 };
 
