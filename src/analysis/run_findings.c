@@ -7,6 +7,7 @@ enum {
     FAT_BYTES = 4096,       /* of one cell */
     LEAST_TEMPORARY = 1000, /* fewer cost nobody anything */
     TEMPORARY_PART = 10,    /* of all allocations: 1 in so many at one place */
+    LEFT_PART = 20,         /* of the highest point */
     GROWTH_PART = 10,       /* 1 in so many more than before */
     LEAST_GROWTH_BYTES = 65536,
 };
@@ -46,7 +47,8 @@ static void find_growth(struct run_findings *findings, const struct run_parts *p
 static void find_left(struct run_findings *findings, const struct run_parts *parts)
 {
     const struct run_lefts *left = parts->left;
-    if (!left->nr || !left->rows[0].live_bytes)
+    if (!left->nr || !left->rows[0].live_bytes ||
+        left->rows[0].live_bytes < run_facts(parts->run)->peak_bytes / LEFT_PART)
         return;
     add(findings, (struct run_finding){.kind = RUN_FINDING_LEFT,
                                        .type = left->rows[0].type,

@@ -309,6 +309,8 @@ void run_types_add(struct run_building *build)
     struct run_row_walk walk;
     struct region_type row;
     build->nr_types = region_nr_rows(build->region, REGION_TYPES);
+    if (build->nr_types < 2)
+        build->nr_types = 2; /* threads have the first, whatever the region says */
     build->types = memory_alloc((build->nr_types + 1) * sizeof(*build->types));
     struct run_type *rows = memory_alloc((build->nr_types + 1) * sizeof(*rows));
     run_tasks_add(build, rows);

@@ -57,6 +57,7 @@ static void prepare(struct recorder *recorder, const struct recorder_options *op
         .serve = {.fd = -1},
         .clock = {.asked_fd = -1},
         .recording_fd = -1,
+        .signals = {.witness = {.fd = -1}},
         .packer = {"pack", packer_answer, 0, -1, -1, false, 0},
         .planner = {"plan", planner_answer, 0, -1, -1, false, 0},
         .snapshotter = {"snap", snapshotter_answer, 0, -1, -1, false, 0},
@@ -79,7 +80,7 @@ static void prepare(struct recorder *recorder, const struct recorder_options *op
 static void born(void *context, pid_t pid)
 {
     struct recorder *recorder = context;
-    recorder->pid = recorder->signals.program = pid;
+    recorder->pid = pid;
     if (recorder->main)
         traced_set_pid(recorder->main, pid);
 }
@@ -94,10 +95,12 @@ static bool start_program(struct recorder *recorder, int *exit_status, struct er
         .born = born,
         .context = recorder,
     };
-    signals_begin(&recorder->signals);
     if (recorder->main)
         checkpoint_check_output(recorder);
-    return spawn_program(&request, exit_status, err) != 0;
+    if (!spawn_program(&request, exit_status, err))
+        return false;
+    signals_begin(&recorder->signals, recorder->pid);
+    return true;
 }
 
 /* --- after --------------------------------------------------------------------------------------- */

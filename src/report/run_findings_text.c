@@ -22,22 +22,23 @@ static void append_growth(const struct run_report *report, const struct run_find
     run_append_duration(out, steps[finding->to - 1].t_ns);
 }
 
-/* "tasks of `serve_conn`", "root futures (main)" */
+/* "tasks of serve_conn", "code outside of tasks" */
 static void append_who(const struct run *run, uint32_t type, struct text *out)
 {
-    static const char *const words[NR_RUN_KINDS] = {
-        [RUN_KIND_UNKNOWN] = "tasks of ",        [RUN_KIND_ASYNC] = "tasks of ",
-        [RUN_KIND_ROOT] = "the root future of ", [RUN_KIND_BLOCKING] = "blocking tasks of ",
-        [RUN_KIND_WORKER] = "runtime workers (", [RUN_KIND_THREAD] = "the thread ",
-    };
-    if (!type) {
+    static const char *const words[NR_RUN_KINDS] = {[RUN_KIND_UNKNOWN] = "tasks of ",
+                                                    [RUN_KIND_ASYNC] = "tasks of ",
+                                                    [RUN_KIND_ROOT] = "the root future ",
+                                                    [RUN_KIND_BLOCKING] = "blocking tasks of ",
+                                                    [RUN_KIND_WORKER] = "the runtime's workers",
+                                                    [RUN_KIND_THREAD] = "code outside of tasks"};
+    const struct run_type *row = type ? &run_types(run, NULL)[type - 1] : NULL;
+    if (!row || (row->kind == RUN_KIND_UNKNOWN && !row->tasks)) {
         text_append_str(out, "nobody that is known");
         return;
     }
-    const uint32_t kind = run_types(run, NULL)[type - 1].kind;
-    text_append_str(out, words[kind]);
-    run_append_type_short(run, type, out);
-    text_append_str(out, kind == RUN_KIND_WORKER ? ")" : "");
+    text_append_str(out, words[row->kind]);
+    if (row->kind != RUN_KIND_WORKER && row->kind != RUN_KIND_THREAD)
+        run_append_type_short(run, type, out);
 }
 
 static void append_left(const struct run_report *report, const struct run_finding *finding,
@@ -132,7 +133,7 @@ static void put_place(const struct run_report *report, const struct display *dis
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));
     text_clear(&line);
-    run_append_stack(report->run, run_sites(report->run, NULL)[group->biggest - 1].node,
+    run_append_stack(&report->code, run_sites(report->run, NULL)[group->biggest - 1].node,
                      display->columns - INDENT, &line);
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));

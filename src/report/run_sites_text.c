@@ -7,7 +7,7 @@ enum { FEW_SITES = 8, FEW_TEMPORARY = 5, FEW_LEFT = 8 };
 static void append_folded(const struct run_report *report, const struct display *display,
                           uint32_t site, struct text *out)
 {
-    run_append_stack(report->run, run_sites(report->run, NULL)[site - 1].node,
+    run_append_stack(&report->code, run_sites(report->run, NULL)[site - 1].node,
                      display->columns - RUN_NOTE_COLUMNS, out);
 }
 

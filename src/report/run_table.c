@@ -58,27 +58,34 @@ static unsigned most_of(const struct run_table *table, enum run_cell_kind kind)
                                     : UINT32_MAX;
 }
 
+/* Takes what is too much from the columns of a kind, down to what still says something. */
+static unsigned shrink(const struct run_table *table, struct widths *widths,
+                       enum run_cell_kind kind, unsigned over)
+{
+    for (size_t i = 0; i < widths->nr && over; i++) {
+        const unsigned own = widths->of[i], spare = own > LEAST_NAME ? own - LEAST_NAME : 0;
+        if (table->columns[i].kind != kind)
+            continue;
+        widths->of[i] -= spare < over ? spare : over;
+        over -= spare < over ? spare : over;
+    }
+    return over;
+}
+
 static struct widths measure(const struct run_table *table)
 {
     struct widths widths = {0};
     unsigned sum = 0;
-    size_t name = RUN_TABLE_COLUMNS;
     for (size_t i = 0; table->columns[i].head; i++) {
-        const enum run_cell_kind kind = table->columns[i].kind;
-        const unsigned own = widest(table, i), most = most_of(table, kind);
+        const unsigned own = widest(table, i), most = most_of(table, table->columns[i].kind);
         widths.of[i] = own < most ? own : most;
         widths.nr = i + 1;
         sum += widths.of[i] ? widths.of[i] + 2 : 0;
-        if (kind == RUN_CELL_NAME)
-            name = i;
     }
-    if (name < RUN_TABLE_COLUMNS && sum > table->display->columns) {
-        const unsigned over = sum - table->display->columns;
-        const unsigned own = widths.of[name];
-        widths.of[name] = own > over + LEAST_NAME ? own - over
-                          : own < LEAST_NAME      ? own
-                                                  : LEAST_NAME;
-    }
+    unsigned over = sum > table->display->columns ? sum - table->display->columns : 0;
+    over = shrink(table, &widths, RUN_CELL_NAME, over);
+    over = shrink(table, &widths, RUN_CELL_PLACE, over);
+    shrink(table, &widths, RUN_CELL_WORDS, over);
     return widths;
 }
 

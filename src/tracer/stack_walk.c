@@ -118,7 +118,7 @@ static bool follow(struct stack_memory *memory, const struct unwind_rule *rule,
 
 bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct stack_frame *next)
 {
-    struct unwind_code code = unwind_code_at(frame->key, memory->generation, &memory->scratch);
+    union unwind_code code = unwind_code_at(frame->key, memory->generation, &memory->scratch);
     frame->return_cell = frame->rbp_cell = frame->cfa_cell = NULL;
     frame->image = code.image;
     frame->uses_rbp = unwind_uses_rbp(&code.rule);
