@@ -42,9 +42,9 @@ static bool *select_awaits(const struct selecting *selecting)
     bool *chosen = new_bools(nr, !selecting->filter->match);
     for (size_t i = 0; i < nr && selecting->filter->match; i++) {
         const struct run_await *await = &awaits[i];
-        chosen[i] = (await->parent && chosen[await->parent - 1]) ||
-                    has(selecting, await->future) || has(selecting, await->full) ||
-                    has(selecting, await->file) || has(selecting, await->waits_for);
+        chosen[i] = (await->parent && chosen[await->parent - 1]) || has(selecting, await->future) ||
+                    has(selecting, await->full) || has(selecting, await->file) ||
+                    has(selecting, await->waits_for);
     }
     return chosen;
 }
@@ -53,8 +53,8 @@ static bool task_matches(const struct selecting *selecting, const struct run_tas
 {
     return (task->type && selecting->out->types[task->type - 1]) ||
            (task->await && selecting->out->awaits[task->await - 1]) ||
-           (task->site && selecting->out->sites[task->site - 1]) ||
-           has(selecting, task->thread) || has(selecting, task->waits_for);
+           (task->site && selecting->out->sites[task->site - 1]) || has(selecting, task->thread) ||
+           has(selecting, task->waits_for);
 }
 
 static bool *select_tasks(const struct selecting *selecting)

@@ -4,7 +4,8 @@
  *
  *     serve_conn → read_body → BytesMut::reserve
  *
- * Left out: the tracer, alloc, core and std, tokio's polling and scheduling, the start of the thread.
+ * Left out: the tracer, alloc, core and std, allocators, tokio's polling and scheduling, the start of the
+ * program or thread.
  * Of frames of other crates in a row the first called stays, and of the innermost row the last too; what
  * is missing between two shown frames is a gap.  Inlined frames count as frames.  A place of which no
  * function is known stands for itself and is nobody's own.
@@ -17,23 +18,32 @@
 
 /* A frame of a stack: inlined ones are frames of the same place. */
 struct run_stack_frame {
-    uint32_t place; /* id; 0: none */
-    uint32_t frame; /* id; 0: its function is not known */
+    uint32_t place;  /* id; 0: none */
+    uint32_t frame;  /* id; 0: its function is not known */
     bool gap_before; /* frames of other crates were left out between it and its caller */
 };
+
+/* What of each frame is asked again and again, by id - 1; made once for a run. */
+struct run_stack_parts {
+    const struct run *run;
+    uint8_t *parts;
+    uint64_t *names; /* equal ones have equal hashes */
+};
+
+void run_stack_parts_init(struct run_stack_parts *code, const struct run *run);
+void run_stack_parts_deinit(struct run_stack_parts *code);
 
 enum { RUN_STACK_SHOWN = 64 }; /* more are left out, in the middle */
 
 struct run_stack {
-    struct run_stack_frame own;     /* the innermost of the user's own; place 0: none is */
-    struct run_stack_frame outside; /* the innermost outside of alloc, core and std; place 0: none */
+    struct run_stack_frame own; /* the innermost of the user's own; place 0: none is */
+    struct run_stack_frame
+        outside; /* the innermost outside of alloc, core and std; place 0: none */
     uint32_t nr_shown;
     struct run_stack_frame shown[RUN_STACK_SHOWN]; /* outermost first */
 };
 
 /* `node` is the innermost; 0 gives an empty stack. */
-void run_stack_fold(const struct run *run, uint32_t node, struct run_stack *stack);
+void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack);
 /* Only `own` and `outside`: what groups sites. */
-void run_stack_ends(const struct run *run, uint32_t node, struct run_stack *stack);
-/* A frame of the program's own crates. */
-bool run_frame_is_own(const struct run *run, const struct run_frame *frame);
+void run_stack_ends(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack);

@@ -30,6 +30,7 @@ extern const struct command cmd_types;
 extern const struct command cmd_snapshot;
 extern const struct command cmd_plan;
 extern const struct command cmd_report;
+extern const struct command cmd_run;
 
 /* All commands, ended by NULL. */
 extern const struct command *const commands[];

@@ -9,7 +9,7 @@
 
 #include "cli/progress.h"
 
-const struct command *const commands[] = {&cmd_types, &cmd_snapshot, &cmd_report, &cmd_plan, NULL};
+const struct command *const commands[] = {&cmd_types, &cmd_snapshot, &cmd_run, &cmd_report, &cmd_plan, NULL};
 
 int command_fail(const struct error *err)
 {

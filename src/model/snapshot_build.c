@@ -7,6 +7,7 @@
 #include "model/leaf_names.h"
 #include "model/root_tasks.h"
 #include "model/snapshot_part.h"
+#include "model/task_kinds.h"
 
 /* --- trees ----------------------------------------------------------------------------------- */
 
@@ -114,7 +115,7 @@ static snapshot_str tree_reason(struct snapshot_building *build, const struct ta
         return snapshot_intern(build,
                                "the tree was cut: reading it would have held the program too long");
     if (!kind->layout.stage_type.v)
-        return snapshot_intern(build, snapshot_unknown_reason(plan, &plan->tasks[kind->row]));
+        return snapshot_intern(build, task_kind_unknown_reason(plan, &plan->tasks[kind->row]));
     if (is_partial)
         return snapshot_intern(build,
                                "a part of the tree could not be read: a type is unknown, or its "
@@ -156,6 +157,9 @@ static void add_task(struct snapshot_building *build, const struct forest *fores
     task.reason = tree_reason(build, cell, &task, build->reader->futures.is_partial[row]);
     snapshot_add_holdings(build, row, &task, forest->in_order);
     build->tasks[row] = snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
+    if (build->making)
+        snapshot_origin_of_task(build, build->reader->heap.drops.rows[row].cell_block,
+                                build->tasks[row]);
 }
 
 static void add_tasks(struct snapshot_building *build)
@@ -396,7 +400,7 @@ static void add_notes(struct snapshot_building *build)
 }
 
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
-                    const char *program)
+                    const char *program, struct run_symbols *symbols)
 {
     struct snapshot_building build = {.snapshot = snapshot, .reader = reader};
     build.images = memory_alloc((reader->nr_plans + 1) * sizeof(*build.images));
@@ -415,6 +419,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
         image->layouts =
             arena_alloc(&image->arena, (image->types.nr + 1) * sizeof(*image->layouts));
     }
+    snapshot_origins_begin(&build, symbols);
     add_facts(&build, program);
     add_images(&build);
     add_notes(&build);
@@ -422,6 +427,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     add_tasks(&build);
     add_roots(&build);
     snapshot_add_heap(&build);
+    snapshot_origins_end(&build);
     for (size_t i = 0; i < reader->nr_plans; i++) {
         needs_drops_deinit(&build.needs_drop[i]);
         arena_deinit(&build.images[i].arena);

@@ -245,7 +245,7 @@ static void add_sums(struct snapshot_building *build)
         .how = snapshot_intern(build, heap->how),
         .problem = snapshot_intern(build, heap->blocks.problem),
     };
-    if (heap->blocks.allocator == HEAP_UNKNOWN) /* its other blocks are not known */
+    if (heap->blocks.is_of_tasks) /* its other blocks are not known */
         row.live_bytes = row.maybe_held_bytes = row.runtime_bytes = row.other_bytes =
             row.unknown_bytes = row.retained_bytes = UNKNOWN_BYTES;
     snapshot_add(build->snapshot, SNAPSHOT_HEAP, &row);

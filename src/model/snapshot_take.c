@@ -67,20 +67,21 @@ static bool load_plans(struct image_plans *plans, const struct target *target,
 }
 
 static bool read_and_build(struct snapshot *snapshot, struct target *target,
-                           const struct image_plans *plans, const struct heap_options *heap,
+                           const struct image_plans *plans, const struct snapshot_request *wanted,
                            struct error *err)
 {
-    struct task_reader reader = {0};
+    struct task_reader reader = {.traced = {.fd = -1, .view = {.fd = -1}}};
     const struct task_request request = {
         .images = plans->images,
         .plans = plans->plans,
         .nr_plans = plans->nr,
-        .heap = *heap,
+        .heap = wanted->heap,
+        .region = wanted->region,
     };
     bool ok = task_reader_read(&reader, target, &request, err);
     if (ok)
-        snapshot_build(snapshot, &reader,
-                       target->nr_images ? target->images[0].name : target->name);
+        snapshot_build(snapshot, &reader, target->nr_images ? target->images[0].name : target->name,
+                       wanted->symbols);
     task_reader_deinit(&reader);
     return ok;
 }
@@ -90,7 +91,7 @@ bool snapshot_take(struct snapshot *snapshot, struct target *target,
 {
     struct image_plans plans = {0};
     bool ok = load_plans(&plans, target, request, err) &&
-              read_and_build(snapshot, target, &plans, &request->heap, err);
+              read_and_build(snapshot, target, &plans, request, err);
     image_plans_deinit(&plans);
     return ok;
 }

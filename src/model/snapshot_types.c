@@ -3,6 +3,7 @@
 
 #include "model/leaf_names.h"
 #include "model/snapshot_part.h"
+#include "model/task_kinds.h"
 
 snapshot_str snapshot_intern(struct snapshot_building *build, const char *text)
 {
@@ -153,39 +154,12 @@ static plan_type_id behind_boxes(const struct process_plan *own, plan_type_id id
     for (int depth = 0; id.v && depth < 8 && own->types[id.v - 1].is_transparent; depth++) {
         uint64_t at;
         const struct plan_type *pointer =
-            plan_type(own->plan, process_plan_pointer(own->plan, id, &at));
+            plan_type(own->plan, plan_find_pointer(own->plan, id, &at));
         if (!pointer || !pointer->pointee.v || own->types[id.v - 1].kind == WALK_DYN)
             break;
         id = pointer->pointee;
     }
     return id;
-}
-
-/* The same of a name alone. */
-static void append_behind_boxes(const char *raw, struct text *out)
-{
-    static const char box[] = "core::pin::Pin<alloc::boxed::Box<";
-    static const char allocator[] = ", alloc::alloc::Global";
-    size_t length = strlen(raw);
-    while (str_starts_with(raw, box) && length > sizeof(box) + 1 && raw[length - 1] == '>' &&
-           raw[length - 2] == '>') {
-        raw += sizeof(box) - 1;
-        length -= sizeof(box) - 1 + 2;
-        if (length >= sizeof(allocator) &&
-            memcmp(raw + length - (sizeof(allocator) - 1), allocator, sizeof(allocator) - 1) == 0)
-            length -= sizeof(allocator) - 1;
-    }
-    text_append(out, raw, length);
-}
-
-const char *snapshot_unknown_reason(const struct plan *plan, const struct plan_task *task)
-{
-    const char *reason = plan_string(plan, plan->facts->detail_reason);
-    if (*reason)
-        return reason;
-    if (!task->future.v)
-        return "the compiler merged its functions with those of another task";
-    return task->cell.v ? "" : "the debug info has no layout of it, or several that may be its own";
 }
 
 /* The other names of a vtable, which the compiler merged with this one. */
@@ -200,7 +174,7 @@ static void add_also(struct snapshot_building *build, const struct image_names *
         if (!task->is_other_name || task->vtable_addr != plan->tasks[row].vtable_addr)
             continue;
         text_clear(&inside);
-        append_behind_boxes(plan_string(plan, task->future), &inside);
+        task_kind_behind_boxes(plan_string(plan, task->future), &inside);
         struct snapshot_also also = {
             .future = snapshot_raw_name(build, image, text_str(&inside), NAME_PATH)};
         uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_ALSO, &also);
@@ -236,9 +210,7 @@ uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cel
         return *known;
     const struct plan_type *type = plan_type(plan, future);
     const struct plan_type *cell_type = plan_type(plan, task->cell);
-    /* The loops of all worker threads are nearly one code: merged drop glue names any of them. */
-    bool is_doubtful = task->kind == PLAN_TASK_WORKER && task->name_source == PLAN_NAME_DROP_GLUE;
-    const char *raw = is_doubtful ? "" : plan_string(plan, task->future);
+    const char *raw = task_kind_future(plan, task);
     struct snapshot_kind kind = {
         .image = source->plan + 1,
         .kind = kinds[task->kind],
@@ -254,13 +226,13 @@ uint32_t snapshot_kind_id(struct snapshot_building *build, const struct task_cel
     } else {
         struct text inside;
         text_init(&inside);
-        append_behind_boxes(raw, &inside);
+        task_kind_behind_boxes(raw, &inside);
         kind.future = snapshot_raw_name(build, image, text_str(&inside), NAME_PATH);
         text_deinit(&inside);
         kind.full = snapshot_raw_name(build, image, raw, NAME_FULL);
     }
     if (!type || !cell_type)
-        kind.reason = snapshot_intern(build, snapshot_unknown_reason(plan, task));
+        kind.reason = snapshot_intern(build, task_kind_unknown_reason(plan, task));
     add_also(build, image, source->row, &kind);
     uint32_t id = snapshot_add(build->snapshot, SNAPSHOT_KINDS, &kind);
     *map_put(&build->kinds, key, NULL) = id;

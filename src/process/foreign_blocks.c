@@ -15,19 +15,33 @@ struct learning {
     const struct task_cells *cells;
     struct drop_run run;
     struct drop_threads_table threads;
-    uint64_t usable_size; /* address of the allocator's function; 0: none is known */
-    uint64_t *deallocs;   /* by kind of cell */
-    struct map known;     /* addresses */
+    struct foreign_allocator allocator;
+    uint64_t *deallocs; /* by kind of cell */
+    struct map known;   /* addresses */
 };
 
 static void take_symbol(void *context, const char *name, uint64_t addr, bool is_ifunc)
 {
-    static const char *const names[] = {"_rjem_malloc_usable_size", "_rjem_je_malloc_usable_size",
-                                        "mi_usable_size", "mi_malloc_usable_size"};
-    struct learning *learning = context;
-    for (size_t i = 0; !is_ifunc && i < sizeof(names) / sizeof(*names); i++)
-        if (strcmp(name, names[i]) == 0)
-            learning->usable_size = addr;
+    static const struct {
+        const char *name;
+        enum heap_allocator kind;
+    } known[] = {
+        {"_rjem_malloc_usable_size", HEAP_JEMALLOC},
+        {"_rjem_je_malloc_usable_size", HEAP_JEMALLOC},
+        {"mi_usable_size", HEAP_MIMALLOC},
+        {"mi_malloc_usable_size", HEAP_MIMALLOC},
+    };
+    struct foreign_allocator *allocator = context;
+    for (size_t i = 0; !is_ifunc && i < sizeof(known) / sizeof(*known); i++)
+        if (strcmp(name, known[i].name) == 0)
+            *allocator = (struct foreign_allocator){known[i].kind, addr};
+}
+
+void foreign_allocator_find(struct foreign_allocator *allocator, const struct target *target)
+{
+    *allocator = (struct foreign_allocator){HEAP_UNKNOWN, 0};
+    for (size_t i = 0; i < target->nr_images; i++)
+        image_symbols_visit(&target->images[i], take_symbol, allocator);
 }
 
 static void add_block(struct learning *learning, uint64_t addr, uint64_t requested)
@@ -40,8 +54,9 @@ static void add_block(struct learning *learning, uint64_t addr, uint64_t request
     map_put(&learning->known, addr, &is_new);
     if (!is_new)
         return;
-    if (learning->usable_size && emulator_run(learning->run.emulator, learning->usable_size, &addr,
-                                              1, MAX_INSTRUCTIONS) == EMULATOR_RETURNED)
+    const uint64_t function = learning->allocator.usable_size;
+    if (function && emulator_run(learning->run.emulator, function, &addr, 1, MAX_INSTRUCTIONS) ==
+                        EMULATOR_RETURNED)
         size = learning->run.emulator->registers[RAX];
     if (!size || size == ~(uint64_t)0)
         return;
@@ -90,8 +105,7 @@ bool foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cel
 {
     struct learning learning = {.blocks = blocks, .cells = cells};
     struct drop_functions functions;
-    for (size_t i = 0; i < cells->target->nr_images; i++)
-        image_symbols_visit(&cells->target->images[i], take_symbol, &learning);
+    foreign_allocator_find(&learning.allocator, cells->target);
     drop_functions_find(&functions, cells->target);
     drop_run_init(&learning.run, cells->target, blocks, &functions);
     drop_threads_find(&learning.threads, cells);
@@ -100,7 +114,7 @@ bool foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cel
     const size_t nr_before = blocks->nr;
     for (size_t i = 0; functions.has_free && i < cells->nr; i++)
         learn(&learning, &cells->rows[i]);
-    const bool is_usable = learning.usable_size != 0;
+    const bool is_usable = learning.allocator.usable_size != 0;
     drop_run_deinit(&learning.run);
     drop_functions_deinit(&functions);
     drop_threads_deinit(&learning.threads);

@@ -9,5 +9,13 @@
 #include "process/heap_blocks.h"
 #include "process/task_cells.h"
 
+/* An allocator whose code is linked into an image. */
+struct foreign_allocator {
+    enum heap_allocator kind; /* HEAP_UNKNOWN: none that is known */
+    uint64_t usable_size;     /* address of its function; 0: none is known */
+};
+
+void foreign_allocator_find(struct foreign_allocator *allocator, const struct target *target);
+
 /* Adds them to `blocks`.  True: their sizes are the allocator's own. */
 bool foreign_blocks_add(struct heap_blocks *blocks, const struct task_cells *cells);

@@ -108,14 +108,16 @@ static bool has_other_allocator(const struct heap_account *account, const struct
     return nr_outside > nr / 2;
 }
 
+static const char unknown_sizes[] =
+    "how big its allocator's blocks are is not known, but what was asked for";
+
 /* What is asked for is at most what the allocator gave. */
 static void call_sizes_bounds(struct task_drops *drops)
 {
     for (size_t i = 0; i < drops->cells->nr; i++)
         if (drops->rows[i].is_exact) {
             drops->rows[i].is_exact = false;
-            drops->rows[i].reason =
-                "how big its allocator's blocks are is not known, but what was asked for";
+            drops->rows[i].reason = unknown_sizes;
         }
 }
 
@@ -124,6 +126,7 @@ static void read_other_allocator(struct heap_account *account, const struct task
     struct heap_blocks *blocks = &account->blocks;
     bool is_usable = foreign_blocks_add(blocks, futures->cells);
     blocks->allocator = HEAP_UNKNOWN;
+    blocks->is_of_tasks = true;
     blocks->is_whole = false;
     snprintf(blocks->problem_text, sizeof(blocks->problem_text),
              "the program has an allocator of its own; only blocks that the ends of tasks free are "
@@ -135,16 +138,82 @@ static void read_other_allocator(struct heap_account *account, const struct task
         call_sizes_bounds(&account->drops);
 }
 
-void heap_account_read(struct heap_account *account, const struct task_futures *futures)
+/* --- of a traced program ----------------------------------------------------------------------- */
+
+/* A task that holds a block of which only the requested size is known. */
+static void call_requested_bounds(struct heap_account *account)
+{
+    const struct task_drops *drops = &account->drops;
+    for (size_t i = 0; account->joined.nr_requested && i < drops->cells->nr; i++) {
+        struct task_drop *drop = &drops->rows[i];
+        for (uint32_t b = 0; drop->is_exact && b < drop->nr_blocks; b++) {
+            const struct drop_block *row = &drops->drops[drop->first_block + b];
+            if (!traced_heap_is_requested(&account->joined, drops->blocks->rows[row->block].addr))
+                continue;
+            drop->is_exact = false;
+            drop->reason = unknown_sizes;
+        }
+    }
+}
+
+static void describe_table(struct heap_account *account)
+{
+    struct heap_blocks *blocks = &account->blocks;
+    const struct traced_heap *joined = &account->joined;
+    char text[sizeof(blocks->problem_text)] = "";
+    if (joined->nr_wrong)
+        snprintf(text, sizeof(text), "%zu entries of the tracer's table of blocks fit to no block",
+                 joined->nr_wrong);
+    else if (joined->nr_added && account->traced->lost)
+        snprintf(text, sizeof(text), "%llu allocations are not in the tracer's table of blocks",
+                 (unsigned long long)account->traced->lost);
+    else if (joined->nr_requested)
+        snprintf(text, sizeof(text),
+                 "of %zu blocks only what was asked for is known, not how big their allocator made "
+                 "them",
+                 joined->nr_requested);
+    if (!*text || blocks->problem)
+        return;
+    memcpy(blocks->problem_text, text, sizeof(text));
+    blocks->problem = blocks->problem_text;
+    blocks->is_whole = false;
+}
+
+/* Blocks of any allocator are known by the live table. */
+static void join_table(struct heap_account *account, const struct target *target,
+                       const struct traced_blocks *traced)
+{
+    struct heap_blocks *blocks = &account->blocks;
+    account->traced = traced;
+    traced_heap_join(&account->joined, blocks, traced, target);
+    if (account->joined.added_bytes > blocks->live_bytes / 2) {
+        if (blocks->allocator == HEAP_UNKNOWN) { /* there is no glibc whose heap could be missed */
+            blocks->problem = NULL;
+            blocks->is_whole = true;
+        }
+        blocks->allocator = account->joined.allocator;
+    }
+    if (account->joined.nr_added)
+        blocks->retained_bytes = ~(uint64_t)0;
+    describe_table(account);
+}
+
+void heap_account_read(struct heap_account *account, const struct task_futures *futures,
+                       const struct traced_blocks *traced)
 {
     const struct target *target = futures->cells->target;
     if (!account->is_there)
         return;
     heap_blocks_read(&account->blocks, target);
-    if (has_other_allocator(account, futures->cells))
+    if (traced->is_there)
+        join_table(account, target, traced);
+    if (has_other_allocator(account, futures->cells)) {
+        account->traced = NULL; /* the tracer did not see that allocator */
         read_other_allocator(account, futures);
-    else
+    } else {
         task_drops_read(&account->drops, futures, &account->blocks);
+    }
+    call_requested_bounds(account);
     heap_classes_read(&account->classes, target, &account->drops);
 }
 
@@ -153,6 +222,7 @@ void heap_account_deinit(struct heap_account *account)
     if (!account->is_there)
         return;
     heap_classes_deinit(&account->classes);
+    traced_heap_deinit(&account->joined);
     task_drops_deinit(&account->drops);
     heap_blocks_deinit(&account->blocks);
     account->is_there = false;

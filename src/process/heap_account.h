@@ -6,6 +6,7 @@
 #pragma once
 
 #include "process/heap_classes.h"
+#include "process/traced_heap.h"
 
 /* What the user wants of it. */
 struct heap_options {
@@ -23,6 +24,8 @@ struct heap_account {
     uint64_t fork_ns;
     uint64_t rss_bytes; /* ~0: unknown */
     struct heap_blocks blocks;
+    const struct traced_blocks *traced; /* NULL: it is not traced */
+    struct traced_heap joined;          /* of a traced one: blocks and live table */
     struct task_drops drops;
     struct heap_classes classes;
 };
@@ -30,6 +33,10 @@ struct heap_account {
 /* In the stopped target: decides whether and how. */
 void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options);
-/* Makes it, where it is to be; the target is stopped, copied or a core. */
-void heap_account_read(struct heap_account *account, const struct task_futures *futures);
+/*
+ * Makes it, where it is to be; the target is stopped, copied or a core.  `traced` (may be not there) must stay
+ * as long as the account.
+ */
+void heap_account_read(struct heap_account *account, const struct task_futures *futures,
+                       const struct traced_blocks *traced);
 void heap_account_deinit(struct heap_account *account);

@@ -29,12 +29,16 @@ struct heap_blocks {
     struct heap_block *rows; /* by address */
     size_t nr, capacity;
     enum heap_allocator allocator;
-    uint64_t live_bytes;     /* sum of all rows */
-    uint64_t retained_bytes; /* mapped for the heap, but in no block: free chunks, headers, tops */
-    uint64_t cached_bytes;   /* of retained_bytes: free blocks in tcaches and fastbins */
-    bool is_whole;           /* every heap was walked to its end */
-    const char *problem;     /* the first thing that could not be read, and why; NULL: nothing */
-    char problem_text[200];  /* where `problem` points to */
+    uint64_t live_bytes; /* sum of all rows */
+    uint64_t
+        retained_bytes;    /* mapped for the heap, but in no block: free chunks, headers, tops; ~0:
+                              * unknown */
+    uint64_t cached_bytes; /* of retained_bytes: free blocks in tcaches and fastbins */
+    bool is_whole;         /* every heap was walked to its end */
+    bool
+        is_of_tasks; /* of another allocator, and only what tasks' ends free: the sums are unknown */
+    const char *problem;    /* the first thing that could not be read, and why; NULL: nothing */
+    char problem_text[200]; /* where `problem` points to */
     /* heap_blocks_find's index (heap_index.c): */
     uint64_t lowest, highest; /* address of the first block, end of the last */
     struct heap_unit *units;  /* of the addresses from `lowest` on */

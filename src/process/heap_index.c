@@ -111,6 +111,8 @@ void heap_index_deinit(struct heap_blocks *blocks)
 {
     free(blocks->units);
     free(blocks->buckets);
+    blocks->units = NULL;
+    blocks->buckets = NULL;
 }
 
 /*

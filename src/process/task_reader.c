@@ -57,6 +57,8 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     hurry(&usual, &policy);
     note_moment(reader);
     heap_account_begin(heap, target, options);
+    if (heap->is_there)
+        traced_blocks_copy(&reader->traced, target);
     if (heap->is_copied)
         reader->stop_ns = target_resume(target);
     read_tasks(reader, !heap->is_copied && !target->is_core);
@@ -65,7 +67,8 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     pthread_setschedparam(pthread_self(), policy, &usual);
     task_futures_finish(&reader->futures);
     task_cells_mark_copies(&reader->cells);
-    heap_account_read(heap, &reader->futures);
+    traced_blocks_finish(&reader->traced);
+    heap_account_read(heap, &reader->futures, &reader->traced);
     bool is_whole = target_copy_is_whole(target);
     target_end_copy(target);
     if (heap->is_there && !heap->is_copied)
@@ -76,7 +79,8 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
 bool task_reader_read(struct task_reader *reader, struct target *target,
                       const struct task_request *request, struct error *err)
 {
-    *reader = (struct task_reader){.target = target, .nr_plans = request->nr_plans};
+    *reader = (struct task_reader){
+        .target = target, .nr_plans = request->nr_plans, .traced = {.fd = -1, .view = {.fd = -1}}};
     reader->plans = memory_alloc((request->nr_plans + 1) * sizeof(*reader->plans));
     for (size_t i = 0; i < request->nr_plans; i++)
         process_plan_init(&reader->plans[i], request->images[i], request->plans[i]);
@@ -89,6 +93,8 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
                  task_cells_expected_bytes(&reader->cells) + STACKS_EXPECTED_BYTES);
     task_futures_init(&reader->futures, &reader->cells);
     task_futures_make_room(&reader->futures);
+    if (!request->heap.is_off)
+        traced_blocks_find(&reader->traced, target, request->region);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
     if (!read_stopped(reader, &request->heap))
@@ -103,6 +109,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
 void task_reader_deinit(struct task_reader *reader)
 {
     heap_account_deinit(&reader->heap);
+    traced_blocks_deinit(&reader->traced);
     stacks_deinit(&reader->stacks);
     task_futures_deinit(&reader->futures);
     reading_deinit(&reader->reading);

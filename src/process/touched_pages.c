@@ -31,7 +31,7 @@ void touched_pages_close(struct touched_pages *touched)
 void touched_pages_each(const struct touched_pages *touched, uint64_t start, uint64_t end,
                         touched_fn *each, void *context)
 {
-    if (touched->pagemap < 0 || end - start < WORTH_A_PAGEMAP_BYTES) {
+    if (touched->pagemap < 0 || (end - start < WORTH_A_PAGEMAP_BYTES && !touched->is_strict)) {
         each(context, start, end);
         return;
     }

@@ -10,6 +10,7 @@
 struct touched_pages {
     int pagemap;     /* -1: none; everything counts as used */
     uint64_t *pages; /* entries of it */
+    bool is_strict;  /* also for ranges that are small: to read an unused page would make it */
 };
 
 typedef void touched_fn(void *context, uint64_t start, uint64_t end);

@@ -196,6 +196,13 @@ static void find_sections(struct container *container, const uint8_t *bytes, uin
     container->is_damaged = true; /* no end */
 }
 
+bool container_is(const void *bytes, uint64_t size, const char *kind)
+{
+    enum { KIND_OFFSET = 16, KIND_BYTES = 8 };
+    return size >= CONTAINER_HEADER_BYTES && memcmp(bytes, CONTAINER_MAGIC, 8) == 0 &&
+           strncmp((const char *)bytes + KIND_OFFSET, kind, KIND_BYTES) == 0;
+}
+
 bool container_open(struct container *container, const void *bytes, uint64_t size, const char *kind,
                     struct error *err)
 {

@@ -63,6 +63,8 @@ struct container {
     uint64_t budget_bytes; /* that container_read may still unpack */
 };
 
+/* Does the header say that kind?  Whether the rest holds is for container_open to tell. */
+bool container_is(const void *bytes, uint64_t size, const char *kind);
 /*
  * Finds the sections of a file of that kind.  Errors: not a recording, another kind, another
  * version (with the asyncmem that is needed), a damaged header.  The bytes must stay.

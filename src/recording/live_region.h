@@ -252,12 +252,16 @@ struct region_node {
     uint32_t parent;      /* the caller; 0: this is the root */
     uint32_t image;       /* row of REGION_IMAGES (a load of it); 0: in none */
     uint32_t site;        /* of the stack that ends here; 0: none does */
-    uint32_t is_pc_exact; /* 1: the frame was interrupted (signal): look up pc itself, not pc - 1 */
+    uint32_t is_pc_exact; /* bit 0: interrupted (signal): look up pc itself, not pc - 1; bit 1: frames
+                           * between it and its parent are missing */
 };
 
 struct region_site {
     uint32_t node;
     uint32_t lifetimes; /* row of REGION_LIFETIMES; 0: no block lived longer than a tick */
+    uint32_t type; /* row of REGION_TYPES: of what allocated here first; 0: not said.  The stack has the
+                    * task's poll function, so others of this site are of the same type */
+    uint32_t reserved;
 };
 
 /* In a stripe.  With sampled stacks: sums of weights, an estimate. */

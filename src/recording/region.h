@@ -109,9 +109,13 @@ struct region_block_walk {
     uint64_t entry_next, entry_data[2], chunk_start, chunk_end;
     uint64_t span_addr; /* of the chunk's first granule */
     unsigned granule_log2;
+    uint64_t from, end; /* addresses: blocks whose granules begin in [from, end) */
 };
 
 void region_blocks_begin(struct region_block_walk *walk, const struct region_view *view);
+/* The same of the addresses [from, end), multiples of 32, so that several can share the work. */
+void region_blocks_begin_at(struct region_block_walk *walk, const struct region_view *view,
+                            uint64_t from, uint64_t end);
 bool region_blocks_next(struct region_block_walk *walk, struct region_block *block);
 void region_blocks_end(struct region_block_walk *walk);
 

@@ -29,8 +29,10 @@ static uint32_t checked_place(const struct region_view *view, uint32_t place)
 static bool read_entry(const struct region_live *entry, struct region_block *block)
 {
     uint64_t owner = __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE); /* pairs with account.c */
+    if (!(owner & REGION_LIVE_PRESENT))
+        return false;
     uint64_t made = __atomic_load_n(&entry->block, __ATOMIC_ACQUIRE);
-    if (!(owner & REGION_LIVE_PRESENT) || __atomic_load_n(&entry->owner, __ATOMIC_RELAXED) != owner)
+    if (__atomic_load_n(&entry->owner, __ATOMIC_RELAXED) != owner)
         return false;
     block->bytes = made & (((uint64_t)1 << 40) - 1);
     block->site = (uint32_t)(made >> 40);
@@ -62,14 +64,24 @@ bool region_find_block(const struct region_view *view, uint64_t addr, struct reg
 
 /* --- all of them --------------------------------------------------------------------------------- */
 
-void region_blocks_begin(struct region_block_walk *walk, const struct region_view *view)
+void region_blocks_begin_at(struct region_block_walk *walk, const struct region_view *view,
+                            uint64_t from, uint64_t end)
 {
     const struct region_table *index = &view->tables[REGION_LIVE_INDEX];
-    *walk = (struct region_block_walk){.view = view};
+    const uint64_t span_bytes = (uint64_t)1 << REGION_SPAN_BITS;
+    uint64_t first = from >> REGION_SPAN_BITS, last = (end + span_bytes - 1) >> REGION_SPAN_BITS;
+    first = first < index->max_rows ? first : index->max_rows;
+    last = last < index->max_rows ? last : index->max_rows;
+    *walk = (struct region_block_walk){.view = view, .from = from, .end = end};
     walk->seen = calloc(1, chunks_of(view)->max_rows / 8 + 1);
-    walk->index_next = index->offset_bytes;
-    walk->index_data[1] = index->offset_bytes;
-    walk->index_end = index->offset_bytes + index->max_rows * index->row_bytes;
+    walk->index_next = index->offset_bytes + first * index->row_bytes;
+    walk->index_data[1] = walk->index_next;
+    walk->index_end = index->offset_bytes + last * index->row_bytes;
+}
+
+void region_blocks_begin(struct region_block_walk *walk, const struct region_view *view)
+{
+    region_blocks_begin_at(walk, view, 0, (uint64_t)1 << REGION_ADDR_BITS);
 }
 
 void region_blocks_end(struct region_block_walk *walk)
@@ -88,9 +100,14 @@ static bool take_chunk(struct region_block_walk *walk, uint32_t place, uint64_t 
     walk->granule_log2 = place >> 24;
     walk->span_addr = span << REGION_SPAN_BITS;
     walk->chunk_start = region_row_offset(walk->view, REGION_LIVE_CHUNKS, 0, chunk);
-    uint64_t bytes = ((uint64_t)1 << (REGION_SPAN_BITS - walk->granule_log2)) * ENTRY_BYTES;
-    walk->chunk_end = walk->chunk_start + bytes;
-    walk->entry_next = walk->entry_data[1] = walk->chunk_start;
+    uint64_t first = 0, bytes = (uint64_t)1 << REGION_SPAN_BITS;
+    if (walk->from > walk->span_addr)
+        first = walk->from - walk->span_addr;
+    if (walk->end - walk->span_addr < bytes)
+        bytes = walk->end - walk->span_addr;
+    walk->chunk_end = walk->chunk_start + (bytes >> walk->granule_log2) * ENTRY_BYTES;
+    walk->entry_next = walk->entry_data[1] =
+        walk->chunk_start + (first >> walk->granule_log2) * ENTRY_BYTES;
     return true;
 }
 

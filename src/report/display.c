@@ -163,6 +163,41 @@ void display_bytes(uint64_t bytes, struct text *out)
     text_printf(out, " %s", units[unit]);
 }
 
+/* "2 h 5 min" */
+static void append_two(uint64_t whole, const char *unit, uint64_t part, const char *part_unit,
+                       struct text *out)
+{
+    text_printf(out, "%llu %s", (unsigned long long)whole, unit);
+    if (part)
+        text_printf(out, " %llu %s", (unsigned long long)part, part_unit);
+}
+
+void display_duration(uint64_t ns, struct text *out)
+{
+    static const char *const units[] = {"ns", "µs", "ms", "s"};
+    const uint64_t seconds = ns / 1000000000;
+    unsigned unit = 0;
+    uint64_t whole = ns, rest = 0; /* rest: thousandths */
+    if (seconds >= 86400) {
+        append_two(seconds / 86400, "d", seconds / 3600 % 24, "h", out);
+    } else if (seconds >= 3600) {
+        append_two(seconds / 3600, "h", seconds / 60 % 60, "min", out);
+    } else if (seconds >= 100) {
+        append_two(seconds / 60, "min", seconds % 60, "s", out);
+    } else {
+        for (; unit < 3 && whole >= 1000; unit++) {
+            rest = whole % 1000;
+            whole /= 1000;
+        }
+        text_printf(out, "%llu", (unsigned long long)whole);
+        if (unit && whole < 10)
+            text_printf(out, ".%02llu", (unsigned long long)rest / 10);
+        else if (unit && whole < 100)
+            text_printf(out, ".%llu", (unsigned long long)rest / 100);
+        text_printf(out, " %s", units[unit]);
+    }
+}
+
 void display_variable(const char *name, struct text *out)
 {
     if (name[0] == '_' && name[1] == '_' && name[2] >= '0' && name[2] <= '9')
@@ -179,6 +214,19 @@ const char *display_last_words(const char *path, unsigned nr)
         if (at[-1] == ':' && at[-2] == ':' && at < end && ++words == nr)
             return at;
     return path;
+}
+
+void display_shorten_path(struct text *path, unsigned columns)
+{
+    const char *colon = strstr(text_str(path), ": ");
+    const size_t from = colon ? (size_t)(colon + 2 - text_str(path)) : 0;
+    for (unsigned steps = 3; steps && display_width(text_str(path)) > columns; steps--) {
+        const char *tail = text_str(path) + from, *last = display_last_words(tail, steps);
+        if (from + display_width(last) > columns && steps > 1)
+            continue;
+        memmove(path->data + from, last, strlen(last) + 1);
+        path->length -= (size_t)(last - tail);
+    }
 }
 
 const char *display_last_steps(const char *path, unsigned nr)

@@ -38,10 +38,16 @@ void display_number(uint64_t number, struct text *out);
 /* "398 MB", of 1,000 kB: three digits, never more than the truth. */
 void display_bytes(uint64_t bytes, struct text *out);
 
+/* "812 ns", "3.14 ms", "12.3 s", "12 min 3 s", "3 h 12 min", "4 d 2 h": never more than the truth. */
+void display_duration(uint64_t ns, struct text *out);
+
 /* A variable's name, escaped; "(temporary)" for the compiler's own __3. */
 void display_variable(const char *name, struct text *out);
 /* The last `nr` steps of a Rust path, arguments left whole: http1::Connection<T>. */
 const char *display_last_words(const char *path, unsigned nr);
+
+/* Shortens a Rust path that is too long: its last steps say most; "root: " before it stays. */
+void display_shorten_path(struct text *path, unsigned columns);
 
 /* The last `nr` steps of a path. */
 const char *display_last_steps(const char *path, unsigned nr);

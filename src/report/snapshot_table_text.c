@@ -57,20 +57,6 @@ static void append_padded(struct text *line, struct text *cell, unsigned columns
         text_append_char(line, ' ');
 }
 
-/* Of a name that is too long the last steps say most; "root: " before it stays. */
-static void shorten_name(struct text *name, unsigned columns)
-{
-    const char *colon = strstr(text_str(name), ": ");
-    const size_t from = colon ? (size_t)(colon + 2 - text_str(name)) : 0;
-    for (unsigned steps = 3; steps && display_width(text_str(name)) > columns; steps--) {
-        const char *path = text_str(name) + from, *last = display_last_words(path, steps);
-        if (from + display_width(last) > columns && steps > 1)
-            continue;
-        memmove(name->data + from, last, strlen(last) + 1);
-        name->length -= (size_t)(last - path);
-    }
-}
-
 static void trim_end(struct text *line)
 {
     while (line->length && line->data[line->length - 1] == ' ')
@@ -132,7 +118,7 @@ static void put_row(struct snapshot_row *row, const struct widths *widths,
     struct text line;
     text_init(&line);
     append_numbers(&line, row, widths);
-    shorten_name(&row->name, widths->name);
+    display_shorten_path(&row->name, widths->name);
     append_padded(&line, &row->name, widths->name, false);
     if (widths->place) {
         text_append_str(&line, "  ");

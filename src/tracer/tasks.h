@@ -14,17 +14,31 @@ void task_thread_end(struct trace_thread *thread);
 
 /*
  * One load of an image, relocated: its task vtables are found (by structure) and their slots poll, schedule
- * and shutdown are set to ours.  Returns how many.  `image` is its row.
+ * and shutdown are set to ours.  Returns how many.  `image` is its row.  Again for the same load: 0.
  */
 uint32_t tasks_hook_image(struct tracer *tracer, uint32_t image, uintptr_t bias);
+
+/* May a block of this size and alignment be a cell?  Its entry gets REGION_LIVE_MAYBE. */
+extern uint64_t task_cell_sizes[64]; /* of tokio before 1.29: a bit a size, hashed; zero without */
+extern uint32_t task_has_cell_sizes;
+static inline bool task_may_be_cell(size_t bytes, size_t align)
+{
+    size_t bit = bytes >> 3;
+    return align == 128 ||
+           __builtin_expect(task_has_cell_sizes && task_cell_sizes[bit >> 6 & 63] >> (bit & 63) & 1,
+                            0);
+}
+/* Such a block was made and its entry written: whether it is one is seen a little later. */
+void task_block_made(struct trace_thread *thread, uintptr_t block);
+/* Looks now at what `thread` made last; any thread may ask.  Before a snapshot and at the exit. */
+void task_settle(struct tracer *tracer, struct trace_thread *thread);
 
 /*
  * Before a block is freed whose entry has REGION_LIVE_CELL or REGION_LIVE_MAYBE, and before the entry is
  * cleared: ends the task (also one that no hook ever saw: a cell by its vtable pointer).  Returns the block's
- * tick for its lifetime and corrects *owner_row to who allocated it.
+ * tick for its lifetime.  `thread` made or frees blocks: it counts for the end of the row.
  */
-uint64_t task_block_freed(struct trace_thread *thread, struct region_live *entry, uintptr_t block,
-                          uint32_t *owner_row);
+uint64_t task_block_freed(struct trace_thread *thread, struct region_live *entry, uintptr_t block);
 
 /*
  * A block of `row` was freed by a thread that is not polling it: counts, and folds the row into its type if it

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "recorder/snapshotter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "model/snapshot_file.h"
+#include "model/snapshot_take.h"
+#include "recorder/memory_file.h"
+
+static bool load_plan(void *context, struct loaded_plan *plan, const struct target_image *image,
+                      struct error *err)
+{
+    (void)context;
+    const struct plan_request request = {
+        .path = image->path, .level = PLAN_LEVEL_MEMORY, .use_cache = true};
+    return plan_load(plan, &request, err);
+}
+
+static int keep(const struct snapshot *snapshot, struct error *err)
+{
+    struct text bytes = {0};
+    snapshot_file_pack(snapshot, &bytes);
+    int fd = memory_file_make("snapshot", bytes.data, bytes.length);
+    if (fd < 0)
+        error_set(err, ERROR_TARGET, "no memory to keep it: %s", strerror(errno));
+    text_deinit(&bytes);
+    return fd;
+}
+
+static bool take(const struct snapshotter_question *asked, struct helper_answer *answer,
+                 struct error *err)
+{
+    struct target target;
+    struct snapshot snapshot;
+    const struct snapshot_request request = {
+        .load_plan = load_plan,
+        .heap = {.stop_limit_ns = asked->stop_limit_ns},
+    };
+    if (!target_open(&target, (pid_t)asked->pid, err))
+        return false;
+    snapshot_init(&snapshot);
+    bool ok = snapshot_take(&snapshot, &target, &request, err);
+    target_close(&target);
+    if (ok) {
+        answer->numbers[0] = snapshot_facts(&snapshot)->stop_ns;
+        answer->file = keep(&snapshot, err);
+    }
+    snapshot_deinit(&snapshot);
+    return ok && answer->file >= 0;
+}
+
+void snapshotter_answer(const struct helper_question *question, struct helper_answer *answer,
+                        void **state)
+{
+    (void)state;
+    struct error err = {0};
+    struct snapshotter_question asked;
+    memcpy(&asked, question->bytes, sizeof(asked));
+    answer->is_ok = take(&asked, answer, &err);
+    snprintf(answer->message, sizeof(answer->message), "%.500s", err.message);
+}

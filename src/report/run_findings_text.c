@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What stands out in a run: a sentence each, with the place to look at below. */
+#include "report/run_text_part.h"
+
+static const struct run_site_group *group_of(const struct run_report *report,
+                                             const struct run_finding *finding)
+{
+    return finding->group ? &report->sites.rows[finding->group - 1] : NULL;
+}
+
+static void append_growth(const struct run_report *report, const struct run_finding *finding,
+                          struct text *out)
+{
+    const struct run_step *steps = run_steps(report->run, NULL);
+    text_append_str(out, "The heap grew: ");
+    run_append_bytes(out, finding->of_bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->from - 1].t_ns);
+    text_append_str(out, ", ");
+    run_append_bytes(out, finding->bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->to - 1].t_ns);
+}
+
+/* "tasks of serve_conn", "code outside of tasks" */
+static void append_who(const struct run *run, uint32_t type, struct text *out)
+{
+    static const char *const words[NR_RUN_KINDS] = {[RUN_KIND_UNKNOWN] = "tasks of ",
+                                                    [RUN_KIND_ASYNC] = "tasks of ",
+                                                    [RUN_KIND_ROOT] = "the root future ",
+                                                    [RUN_KIND_BLOCKING] = "blocking tasks of ",
+                                                    [RUN_KIND_WORKER] = "the runtime's workers",
+                                                    [RUN_KIND_THREAD] = "code outside of tasks"};
+    const struct run_type *row = type ? &run_types(run, NULL)[type - 1] : NULL;
+    if (!row || (row->kind == RUN_KIND_UNKNOWN && !row->tasks)) {
+        text_append_str(out, "nobody that is known");
+        return;
+    }
+    text_append_str(out, words[row->kind]);
+    if (row->kind != RUN_KIND_WORKER && row->kind != RUN_KIND_THREAD)
+        run_append_type_short(run, type, out);
+}
+
+static void append_left(const struct run_report *report, const struct run_finding *finding,
+                        struct text *out)
+{
+    run_append_bytes(out, finding->bytes);
+    text_append_str(out, " of the ");
+    run_append_bytes(out, finding->of_bytes);
+    text_append_str(out, " that are still allocated were allocated by ");
+    append_who(report->run, finding->type, out);
+    text_append_str(out, ", in ");
+    run_append_count(out, finding->count, "block");
+}
+
+static void append_unfinished(const struct run_report *report, const struct run_finding *finding,
+                              struct text *out)
+{
+    const struct run_unfinished *row = &report->ends.unfinished[finding->at];
+    run_append_count(out, finding->count, "task");
+    text_append_str(out, " of ");
+    run_append_type_short(report->run, finding->type, out);
+    text_append_str(out, " have not ended; they wait at ");
+    run_append_await(report->run, finding->await, out);
+    if (row->waits_for.v) {
+        text_append_str(out, " for: ");
+        display_escape(run_string(report->run, row->waits_for), out);
+    }
+    if (row->held_bytes != RUN_UNKNOWN) {
+        text_append_str(out, row->held_unknown ? "; they hold at least " : "; they hold ");
+        run_append_bytes(out, row->held_bytes);
+    }
+    if (row->oldest_ns) {
+        text_append_str(out, "; the oldest has been there for ");
+        run_append_duration(out, run_age_ns(report->run, row->oldest_ns));
+    }
+}
+
+static void append_sentence(const struct run_report *report, const struct run_finding *finding,
+                            struct text *out)
+{
+    switch (finding->kind) {
+    case RUN_FINDING_GROWTH:
+        append_growth(report, finding, out);
+        break;
+    case RUN_FINDING_LEFT:
+        append_left(report, finding, out);
+        break;
+    case RUN_FINDING_UNFINISHED:
+        append_unfinished(report, finding, out);
+        break;
+    case RUN_FINDING_KEPT:
+        run_append_number(out, finding->count);
+        text_append_str(out, " finished tasks of ");
+        run_append_type_short(report->run, finding->type, out);
+        text_append_str(out, " are still in memory, ");
+        run_append_bytes(out, finding->bytes);
+        text_append_str(out, ": something keeps their JoinHandles or wakers");
+        break;
+    case RUN_FINDING_FAT:
+        text_append_str(out, "Each task of ");
+        run_append_type_short(report->run, finding->type, out);
+        text_append_str(out, " takes ");
+        run_append_bytes(out, finding->bytes);
+        text_append_str(out, " for its future alone; there were ");
+        run_append_number(out, finding->count);
+        text_append_str(out, " at once");
+        break;
+    case RUN_FINDING_TEMPORARY:
+        run_append_number(out, finding->count);
+        text_append_str(out, " of ");
+        run_append_number(out, finding->of_count);
+        text_append_str(out, " allocations were freed at once, at one place");
+        break;
+    default:
+        text_append_str(out, "A poll of ");
+        run_append_type_short(report->run, finding->type, out);
+        text_append_str(out, " took ");
+        run_append_duration(out, finding->ns);
+        text_append_str(out, ", during which its thread ran nothing else; polls of 1 ms or more: ");
+        run_append_number(out, finding->count);
+    }
+}
+
+static void put_place(const struct run_report *report, const struct display *display,
+                      const struct run_site_group *group)
+{
+    enum { INDENT = 4 };
+    struct text line;
+    text_init(&line);
+    text_append_str(&line, "at ");
+    run_append_group_place(report->run, group, &line);
+    display_cut(&line, display->columns - INDENT);
+    fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));
+    text_clear(&line);
+    run_append_stack(&report->code, run_sites(report->run, NULL)[group->biggest - 1].node,
+                     display->columns - INDENT, &line);
+    display_cut(&line, display->columns - INDENT);
+    fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));
+    text_deinit(&line);
+}
+
+void run_put_findings(const struct run_report *report, const struct display *display)
+{
+    const struct run_findings *findings = &report->findings;
+    struct text line;
+    if (!findings->nr || report->options->match)
+        return;
+    text_init(&line);
+    text_append_str(&line, "What stands out");
+    run_put_title(display, &line, NULL);
+    for (size_t i = 0; i < findings->nr; i++) {
+        const struct run_finding *finding = &findings->rows[i];
+        const struct run_site_group *group = group_of(report, finding);
+        append_sentence(report, finding, &line);
+        text_append_str(&line, group ? ":" : ".");
+        display_sentence(display, "- ", text_str(&line));
+        text_clear(&line);
+        if (group)
+            put_place(report, display, group);
+    }
+    text_deinit(&line);
+}

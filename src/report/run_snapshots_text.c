@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The snapshots that a run stored on the way: who held what at the highest point and before the end, by
+ * the parts of the text of `snapshot`.
+ */
+#include <string.h>
+
+#include "model/snapshot_file.h"
+#include "report/run_text_part.h"
+#include "report/snapshot_held_text.h"
+
+enum { FEW_GROUPS = 5 };
+
+static const char *why_of(const struct run_snapshot *row)
+{
+    static const char *const words[NR_RUN_SNAPSHOT_WHYS] = {
+        [RUN_SNAPSHOT_PEAK] = "near the highest point",
+        [RUN_SNAPSHOT_SHUTDOWN] = "before a runtime dropped its tasks",
+        [RUN_SNAPSHOT_EXIT] = "before the program's exit",
+    };
+    return words[row->why];
+}
+
+static void put_groups(const struct run_report *report, const struct display *display,
+                       const struct snapshot *snapshot)
+{
+    const struct snapshot_options options = {.match = report->options->match,
+                                             .top = report->options->all   ? 1000000000
+                                                    : report->options->top ? report->options->top
+                                                                           : FEW_GROUPS};
+    struct snapshot_left_out left_out = {0};
+    struct snapshot_report inner;
+    struct error err = {0};
+    if (!snapshot_report_init(&inner, snapshot, &options, &err))
+        return;
+    if (!inner.groups.nr_tasks)
+        fputs("No tasks were there.\n", display->out);
+    snapshot_put_most(&inner, display);
+    snapshot_put_groups(&inner, display, &left_out);
+    snapshot_put_finished(&inner, display, &left_out);
+    snapshot_report_deinit(&inner);
+}
+
+static void put_snapshot(const struct run_report *report, const struct display *display,
+                         const struct run_snapshot *row)
+{
+    const char *bytes = report->run->tables[RUN_SNAPSHOT_BYTES].rows;
+    struct snapshot snapshot;
+    struct text title;
+    struct error err = {0};
+    text_init(&title);
+    text_append_str(&title, "Who held what ");
+    text_append_str(&title, why_of(row));
+    text_append_str(&title, ": snapshot after ");
+    run_append_duration(&title, row->t_ns);
+    text_append_str(&title, ", live heap ");
+    run_append_bytes(&title, row->live_bytes);
+    run_put_title(display, &title, NULL);
+    text_deinit(&title);
+    if (!snapshot_file_parse(&snapshot, bytes + row->first_byte, row->nr_bytes, &err)) {
+        display_sentence(display, "It cannot be read: ", err.message);
+        return;
+    }
+    put_groups(report, display, &snapshot);
+    snapshot_deinit(&snapshot);
+}
+
+void run_put_snapshots(const struct run_report *report, const struct display *display)
+{
+    size_t nr;
+    const struct run_snapshot *rows = run_snapshots(report->run, &nr);
+    for (size_t i = 0; i < nr; i++)
+        put_snapshot(report, display, &rows[i]);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * How a task ended, from what its hooks saw: the state before and after the call in which it became
+ * complete, and whether tokio caught a panic in it (task_panics.c).
+ *
+ * One case is not in the state: a task that was cancelled while it was being polled, and was complete when
+ * the poll returned.  Did its future return before it could be dropped?  Then its output was stored, else
+ * a JoinError: {its panic: none, the task's id}.
+ */
+#include "tracer/tasks_part.h"
+
+/* The first words of the stage, where the output is; beyond it is never a JoinError. */
+enum { NR_STAGE_WORDS = 8 };
+
+/* {id, null} or {null, undefined, id}: the compiler's order of JoinError's fields is not known. */
+static bool holds_cancel_error(const struct task_call *call)
+{
+    const struct task_vtable *vtable = call->vtable;
+    const uint64_t *words = (const uint64_t *)((const uint8_t *)call->header + vtable->id_offset);
+    uint64_t nr = (vtable->trailer_offset - vtable->id_offset) / 8;
+    for (uint64_t w = 1; w < nr && w <= NR_STAGE_WORDS; w++)
+        if (words[w] == words[0] &&
+            ((w + 1 < nr && words[w + 1] == 0) || (w >= 3 && words[w - 2] == 0)))
+            return true;
+    return false;
+}
+
+static bool was_polled(const struct region_task *task)
+{
+    return __atomic_load_n(&task->polls, __ATOMIC_RELAXED) > task->polls_cancel;
+}
+
+enum region_task_end task_end_unseen(const struct region_task *task)
+{
+    return was_polled(task) ? REGION_END_DROPPED : REGION_END_NEVER_POLLED;
+}
+
+enum region_task_end task_end_of_call(const struct task_call *call, uint64_t state)
+{
+    struct region_task *task = call->task;
+    bool was_shut_down = __atomic_load_n(task_notes(task), __ATOMIC_RELAXED) & TASK_NOTE_SHUTDOWN;
+    bool was_idle = !(call->state & (TASK_IS_RUNNING | TASK_IS_COMPLETE));
+    if (!(state & TASK_IS_COMPLETE))
+        return REGION_END_NOT;
+    /* A poll began after this call of shutdown, or it was another's before: that one knows. */
+    if (call->flags.is_shutdown &&
+        (!was_idle || __atomic_load_n(&task->polls, __ATOMIC_RELAXED) != call->nr_polls))
+        return REGION_END_NOT;
+    if (!was_polled(task))
+        return REGION_END_NEVER_POLLED;
+    if (call->flags.has_panicked)
+        return REGION_END_PANICKED;
+    if (call->flags.is_shutdown || !was_idle)
+        return REGION_END_DROPPED;
+    if (call->state & TASK_IS_CANCELLED)
+        return REGION_END_ABORTED;
+    if (!(state & TASK_IS_CANCELLED) || call->vtable->is_blocking || !holds_cancel_error(call))
+        return REGION_END_FINISHED;
+    return was_shut_down ? REGION_END_DROPPED : REGION_END_ABORTED;
+}

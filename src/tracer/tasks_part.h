@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What the files behind tracer/tasks.h share: tokio's task header, the vtables that are hooked, one call
+ * of a hooked function, and the life of a task's row.
+ *
+ * A cell's memory is only read by who may: who holds a reference to the task (each caller of a vtable's
+ * function does), who frees it, and the poll hook on its way out, for which a free by another thread waits
+ * (task_rows.c: polls and `exits`).
+ */
+#pragma once
+
+#include "tracer/tasks.h"
+
+/* tokio's Header, since 1.21. */
+struct task_header {
+    uint64_t state; /* atomic */
+    uint64_t queue_next;
+    const uint64_t *vtable;
+    uint64_t owner_id;
+};
+
+/* Of the state word, since 1.0; the references are above. */
+enum {
+    TASK_IS_RUNNING = 1,
+    TASK_IS_COMPLETE = 2,
+    TASK_HAS_JOIN_INTEREST = 8,
+    TASK_IS_CANCELLED = 32,
+    TASK_REFERENCES_SHIFT = 6,
+};
+
+static inline uint64_t task_state(const struct task_header *header)
+{
+    return __atomic_load_n(&header->state, __ATOMIC_ACQUIRE); /* pairs with tokio's transitions */
+}
+
+/* Columns of struct region_task without a name. */
+static inline uint64_t *task_exits(struct region_task *task)
+{
+    return &task->reserved[0]; /* atomic; ended polls, less running calls of shutdown */
+}
+static inline uint64_t *task_notes(struct region_task *task)
+{
+    return &task->reserved[1]; /* atomic; TASK_NOTE_* */
+}
+enum { TASK_NOTE_SHUTDOWN = 1 /* its runtime dropped it while it was being polled */ };
+
+/* --- task_vtables.c ---------------------------------------------------------------------------- */
+
+typedef void task_function(struct task_header *header);
+enum { TASK_SLOT_POLL, TASK_SLOT_SCHEDULE, TASK_SLOT_SHUTDOWN = 6, NR_TASK_SLOTS };
+
+/* A vtable that is hooked; written before its slots are set. */
+struct task_vtable {
+    const uint64_t *addr; /* 0: this place of the table is free */
+    task_function *poll, *schedule, *shutdown;
+    uint32_t type;        /* row of REGION_TYPES */
+    uint32_t image;       /* row of REGION_IMAGES */
+    uint32_t is_blocking; /* of spawn_blocking or a worker's loop */
+    uint32_t scheduler_offset, id_offset, trailer_offset;
+};
+
+/* A hash table, replaced as a whole when it is half full. */
+struct task_vtables {
+    unsigned shift;
+    uint32_t nr, mask;
+    struct task_vtable rows[];
+};
+extern struct task_vtables *task_vtables; /* NULL: nothing is hooked; atomic */
+
+static inline uint32_t task_vtable_hash(const struct task_vtables *table, const uint64_t *addr)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)addr * 0x9e3779b97f4a7c15u) >> table->shift);
+}
+
+/* NULL: not one of ours. */
+static inline const struct task_vtable *task_vtable_find(const uint64_t *addr)
+{
+    const struct task_vtables *table =
+        __atomic_load_n(&task_vtables, __ATOMIC_ACQUIRE); /* pairs with task_vtables.c: publish */
+    if (!table)
+        return NULL;
+    for (uint32_t i = task_vtable_hash(table, addr);; i++) {
+        const struct task_vtable *row = &table->rows[i & table->mask];
+        if (row->addr == addr)
+            return row;
+        if (!row->addr)
+            return NULL;
+    }
+}
+
+/* Of a vtable that is a copy of one of ours: the one whose other words are the same; NULL: none. */
+const struct task_vtable *task_vtable_find_copy(const uint64_t *addr);
+
+/* The functions that are put into the slots: task_hooks.c. */
+task_function task_hook_poll, task_hook_schedule, task_hook_shutdown;
+
+/* --- one call of a hooked function ------------------------------------------------------------- */
+
+struct task_call_flags {
+    bool is_shutdown;   /* else a poll */
+    bool is_await_cut;  /* the await tree is there, but could not be read */
+    bool has_panicked;  /* tokio caught a panic of the future */
+    bool is_cell_freed; /* by this call: the row is released when it returns */
+};
+
+/* On the stack of the hook. */
+struct task_call {
+    struct task_header *header;
+    struct region_task *task;
+    const struct task_vtable *vtable;
+    struct task_call *outer; /* on the same thread, and what it counted for before: */
+    struct region_task *outer_task;
+    uint32_t outer_task_id;
+    uint32_t await;    /* where the future stands, if this call may drop it */
+    uint64_t state;    /* of the task, before the call */
+    uint64_t nr_polls; /* of the task, this one included */
+    uint64_t began_ns; /* of a poll */
+    struct task_call_flags flags;
+};
+
+/* --- task_rows.c ------------------------------------------------------------------------------- */
+
+/* The row of the cell at `header`, made if it has none; 0: the block is in no table. */
+uint32_t task_of_new_cell(struct tracer *tracer, struct task_header *header,
+                          const struct task_vtable *vtable);
+static inline uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
+                                    const struct task_vtable *vtable)
+{
+    const struct region_live *entry = live_find(tracer, (uintptr_t)header);
+    uint64_t owner = entry ? __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE) : 0;
+    uint32_t id = (uint32_t)(owner >> 24) & (REGION_MAX_ROWS - 1);
+    if ((owner & (REGION_LIVE_CELL | REGION_LIVE_MAYBE)) == REGION_LIVE_CELL &&
+        tracer->tasks[id].cell_addr == (uintptr_t)header)
+        return id;
+    return task_of_new_cell(tracer, header, vtable);
+}
+/* The future of a task is gone: `end`, unless its end is known already.  `call`: that ended it, or NULL. */
+void task_note_end(struct tracer *tracer, struct region_task *task, enum region_task_end end,
+                   const struct task_call *call);
+/* Nothing more will be counted for the row but frees of what it allocated: cell freed, not polled. */
+void task_release(struct trace_thread *thread, struct region_task *task);
+
+/* --- task_end.c -------------------------------------------------------------------------------- */
+
+/* How the task ended in `call`; REGION_END_NOT: it did not, or not in this one.  `state` is the present one;
+ * the cell is still there. */
+enum region_task_end task_end_of_call(const struct task_call *call, uint64_t state);
+/* Its cell is freed by something else, and no call saw how it ended. */
+enum region_task_end task_end_unseen(const struct region_task *task);
+
+/* --- task_awaits.c ------------------------------------------------------------------------------ */
+
+/* Sets call->await, call->is_await_cut: where the task stands, which is neither polled nor dropped now. */
+void task_read_await(struct tracer *tracer, struct task_call *call);
+
+/* task_await_ends.c.  Of a task that is folded: counts it in REGION_AWAIT_ENDS, if it did not finish. */
+void task_count_await_end(struct tracer *tracer, const struct region_task *task);
+
+/* --- task_snapshot.c ---------------------------------------------------------------------------- */
+
+/* A task is about to be dropped by its runtime: asks the recorder for a snapshot, not too often. */
+void task_ask_snapshot(struct tracer *tracer, const struct task_vtable *vtable);
