@@ -38,8 +38,8 @@ struct trace_thread {
     uint64_t sample_left; /* bytes to the next sample */
     uint64_t random;
     struct stack_memory *stack;
-    uint32_t next_free; /* place; 0: the last */
-    uint32_t in_real; /* enum hook_allocator: inside of it; 0: not */
+    uint32_t next_free;  /* place; 0: the last */
+    uint32_t in_real;    /* enum hook_allocator: inside of it; 0: not */
     uint64_t last_owner; /* the live table's word of last_block */
     uintptr_t
         image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */
@@ -66,6 +66,7 @@ struct tracer {
     uint32_t granule_log2;              /* of new chunks of the live table */
     uint32_t pid;
     uint32_t has_tsc;
+    uint32_t real_image; /* row of REGION_IMAGES: of the malloc behind ours */
     double sample_bytes;
     uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
     struct trace_thread **thread_states; /* by place */
