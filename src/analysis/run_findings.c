@@ -25,6 +25,28 @@ static void add(struct run_findings *findings, struct run_finding finding)
     findings->rows[findings->nr++] = finding;
 }
 
+/* The type that had so much more at `to` than at `from`. */
+static void find_grower(struct run_finding *finding, const struct run_parts *parts)
+{
+    size_t nr, nr_types;
+    const struct run_step_type *rows = run_step_types(parts->run, &nr);
+    run_types(parts->run, &nr_types);
+    uint64_t *from = memory_alloc((nr_types + 1) * sizeof(*from));
+    for (size_t i = 0; i < nr; i++)
+        if (rows[i].step == finding->from)
+            from[rows[i].type] = rows[i].live_bytes;
+    for (size_t i = 0; i < nr; i++) {
+        const uint64_t before = from[rows[i].type], after = rows[i].live_bytes;
+        if (rows[i].step != finding->to || after <= before ||
+            after - before <= finding->type_to_bytes - finding->type_from_bytes)
+            continue;
+        finding->type = rows[i].type;
+        finding->type_from_bytes = before;
+        finding->type_to_bytes = after;
+    }
+    free(from);
+}
+
 /*
  * From a quarter of the time, when a program has started, to the highest point of the last quarter: at the very
  * end much may have been freed.
@@ -44,11 +66,13 @@ static void find_growth(struct run_findings *findings, const struct run_parts *p
     if (after <= before || after - before < LEAST_GROWTH_BYTES ||
         after - before < before / GROWTH_PART)
         return;
-    add(findings, (struct run_finding){.kind = RUN_FINDING_GROWTH,
-                                       .from = (uint32_t)from + 1,
-                                       .to = (uint32_t)to + 1,
-                                       .of_bytes = before,
-                                       .bytes = after});
+    struct run_finding finding = {.kind = RUN_FINDING_GROWTH,
+                                  .from = (uint32_t)from + 1,
+                                  .to = (uint32_t)to + 1,
+                                  .of_bytes = before,
+                                  .bytes = after};
+    find_grower(&finding, parts);
+    add(findings, finding);
 }
 
 static void find_left(struct run_findings *findings, const struct run_parts *parts)
