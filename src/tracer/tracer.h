@@ -69,6 +69,7 @@ struct tracer {
     uint32_t has_tsc;
     double sample_bytes;
     uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
+    uint64_t free_tasks;                 /* the same of rows of REGION_TASKS; task_rows.c */
     struct trace_thread **thread_states; /* by place */
     uint32_t late_row; /* atomic; of REGION_THREADS, for what ended threads free */
 };
