@@ -27,8 +27,10 @@ static uint64_t *find_peaks(const struct run *run)
     const struct run_step_type *steps = run_step_types(run, &nr_steps);
     uint64_t *peaks = memory_alloc((nr + 1) * sizeof(*peaks));
     for (size_t i = 0; i < nr; i++)
-        peaks[i] = types[i].live_bytes > types[i].peak_bytes_max ? types[i].live_bytes
-                                                                 : types[i].peak_bytes_max;
+        peaks[i] =
+            types[i].peak_bytes_max == RUN_UNKNOWN || types[i].live_bytes > types[i].peak_bytes_max
+                ? types[i].live_bytes
+                : types[i].peak_bytes_max;
     for (size_t i = 0; i < nr_steps; i++) {
         uint64_t *peak = &peaks[steps[i].type - 1];
         *peak = steps[i].live_bytes > *peak ? steps[i].live_bytes : *peak;
@@ -89,7 +91,7 @@ static void find_folded(struct run_folded *folded, const struct run *run)
     const struct run_type *types = run_types(run, &nr_types);
     const struct run_task *tasks = run_tasks(run, &nr_tasks);
     for (size_t i = 0; i < nr_types; i++) {
-        run_sum_add(&folded->tasks, run_kind_is_thread(types[i].kind) ? 0 : types[i].tasks);
+        run_sum_add(&folded->tasks, run_kind_has_tasks(types[i].kind) ? types[i].tasks : 0);
         run_sum_add(&folded->polls, types[i].polls);
         run_sum_add(&folded->allocations, types[i].allocations);
         run_sum_add(&folded->allocated_bytes, types[i].allocated_bytes);

@@ -154,7 +154,7 @@ static plan_type_id behind_boxes(const struct process_plan *own, plan_type_id id
     for (int depth = 0; id.v && depth < 8 && own->types[id.v - 1].is_transparent; depth++) {
         uint64_t at;
         const struct plan_type *pointer =
-            plan_type(own->plan, process_plan_pointer(own->plan, id, &at));
+            plan_type(own->plan, plan_find_pointer(own->plan, id, &at));
         if (!pointer || !pointer->pointee.v || own->types[id.v - 1].kind == WALK_DYN)
             break;
         id = pointer->pointee;

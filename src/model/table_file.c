@@ -98,7 +98,10 @@ static bool read_table(struct reader *reader, const struct table_format *format,
     else if (format->is_essential)
         return error_set(err, ERROR_INPUT, "the file is damaged: its %s are missing; %s",
                          format->what, reader->file->remedy);
-    reader->lost[format->table] = !rows;
+    const uint32_t first_later = reader->file->first_later;
+    const bool is_older =
+        first_later && format->table >= first_later && !section && !reader->container.is_damaged;
+    reader->lost[format->table] = !rows && !is_older;
     return true;
 }
 

@@ -2,7 +2,7 @@
 /*
  * The plan: what asyncmem needs to know of one binary image to read its futures and tasks.
  * Compiled by program/ from ELF and DWARF, kept in the cache, read by all later stages (and,
- * inside a traced program, by the tracer: hence no DWARF, no malloc and no libc beyond memcpy in
+ * inside a traced program, by the tracer: hence no DWARF, no malloc and no libc beyond string.h in
  * this folder).
  *
  * A plan is one block of bytes: a header, then sections, each an array of fixed rows.  Rows refer

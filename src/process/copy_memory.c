@@ -24,6 +24,7 @@
 #include "process/images.h"
 #include "process/live.h"
 #include "process/proc.h"
+#include "process/traced_blocks.h"
 
 enum {
     PIECE_BYTES = 128 * 1024, /* of one pread: measured, the best are 64 to 256 KiB */
@@ -121,6 +122,9 @@ static void find_ranges(struct copy_memory *memory, const struct wiping *wiping,
     for (size_t i = 0; i < wiping->target->nr_mappings; i++) {
         const struct mapping *m = &wiping->target->mappings[i];
         if (!m->readable || !m->writable || m->is_device)
+            continue;
+        /* A tracer's hooks find its memory empty in a child, and do nothing: as in any child. */
+        if (traced_blocks_is_tracer(wiping->target, m))
             continue;
         if (m->is_shared || (!m->inode && is_wiped(wiping, m)))
             add(memory, m->start, m->end);

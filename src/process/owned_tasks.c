@@ -66,36 +66,36 @@ static bool find_owned(const struct plan *plan, plan_type_id scheduler, struct o
 {
     uint64_t at, data, owned, inner;
     const uint64_t none = ~(uint64_t)0;
-    const struct plan_type *arc = plan_type(plan, process_plan_pointer(plan, scheduler, &at));
+    const struct plan_type *arc = plan_type(plan, plan_find_pointer(plan, scheduler, &at));
     const struct plan_type *block = arc ? plan_type(plan, arc->pointee) : NULL;
     if (!block || block->size_bytes > MAX_HANDLE_BYTES)
         return false;
-    plan_type_id handle = process_plan_find(plan, arc->pointee, "data", &data);
-    plan_type_id tasks = process_plan_find(plan, handle, "owned", &owned);
+    plan_type_id handle = plan_find_member(plan, arc->pointee, "data", &data);
+    plan_type_id tasks = plan_find_member(plan, handle, "owned", &owned);
     if (!tasks.v)
         return false;
     *layout = (struct owned_layout){
         .id = none, .count = none, .head = none, .lists = none, .bytes = block->size_bytes};
     uint64_t base = data + owned;
-    const struct plan_member *id = process_plan_member(plan, tasks, "id");
+    const struct plan_member *id = plan_member_named(plan, tasks, "id");
     if (id)
         layout->id = base + id->offset_bytes;
-    if (process_plan_find(plan, tasks, "count", &inner).v)
+    if (plan_find_member(plan, tasks, "count", &inner).v)
         layout->count = base + inner;
-    plan_type_id lists = process_plan_find(plan, tasks, "lists", &inner);
+    plan_type_id lists = plan_find_member(plan, tasks, "lists", &inner);
     if (lists.v) {
         uint64_t ptr, len, head;
-        plan_type_id pointer = process_plan_find(plan, lists, "data_ptr", &ptr);
+        plan_type_id pointer = plan_find_member(plan, lists, "data_ptr", &ptr);
         const struct plan_type *shards = plan_type(plan, pointer);
         const struct plan_type *shard = shards ? plan_type(plan, shards->pointee) : NULL;
-        bool ok = shard && process_plan_find(plan, lists, "length", &len).v && len == ptr + 8 &&
-                  process_plan_find(plan, shards->pointee, "head", &head).v;
+        bool ok = shard && plan_find_member(plan, lists, "length", &len).v && len == ptr + 8 &&
+                  plan_find_member(plan, shards->pointee, "head", &head).v;
         if (ok) {
             layout->lists = base + inner + ptr;
             layout->shard_bytes = shard->size_bytes;
             layout->shard_head = head;
         }
-    } else if (process_plan_find(plan, tasks, "head", &inner).v) {
+    } else if (plan_find_member(plan, tasks, "head", &inner).v) {
         layout->head = base + inner;
     }
     return words_fit(layout);

@@ -139,9 +139,9 @@ static bool see_vec(struct runtime_walk *walk, const struct plan_type *type, str
     if (!type->pointee.v)
         return false;
     walk->steps += SEARCH_STEPS;
-    if (!process_plan_pointer(walk->plan, place.type, &at).v ||
-        !process_plan_find(walk->plan, place.type, "cap", &room).v ||
-        !process_plan_find(walk->plan, place.type, "len", &length).v)
+    if (!plan_find_pointer(walk->plan, place.type, &at).v ||
+        !plan_find_member(walk->plan, place.type, "cap", &room).v ||
+        !plan_find_member(walk->plan, place.type, "len", &length).v)
         return false;
     bool is_vec = str_starts_with(plan_string(walk->plan, type->name), "alloc::vec::Vec<");
     const uint64_t counts[2] = {word_at(walk, place.offset + room),
@@ -152,8 +152,8 @@ static bool see_vec(struct runtime_walk *walk, const struct plan_type *type, str
 
 static void see_struct(struct runtime_walk *walk, const struct plan_type *type, struct place place)
 {
-    const struct plan_member *data = process_plan_member(walk->plan, place.type, "data_ptr");
-    const struct plan_member *length = process_plan_member(walk->plan, place.type, "length");
+    const struct plan_member *data = plan_member_named(walk->plan, place.type, "data_ptr");
+    const struct plan_member *length = plan_member_named(walk->plan, place.type, "length");
     const struct plan_type *pointer = data ? plan_type(walk->plan, data->type) : NULL;
     if (pointer && length && type->size_bytes == 16) {
         uint64_t nr = word_at(walk, place.offset + length->offset_bytes);
@@ -240,7 +240,7 @@ static plan_type_id *handle_types(const struct task_cells *cells)
         const struct plan *plan = cells->plans[kind->plan].plan;
         uint64_t at;
         const struct plan_type *arc =
-            plan_type(plan, process_plan_pointer(plan, kind->layout.scheduler_type, &at));
+            plan_type(plan, plan_find_pointer(plan, kind->layout.scheduler_type, &at));
         if (arc)
             types[runtime - 1] = arc->pointee;
     }

@@ -19,7 +19,7 @@ enum { MAX_ID_BITS = 48, MAX_REF_BITS = 24, MAX_OWNER_BITS = 40 };
 static void set_offset(const struct plan *plan, plan_type_id type, uint64_t base, const char *name,
                        uint32_t *offset)
 {
-    const struct plan_member *member = process_plan_member(plan, type, name);
+    const struct plan_member *member = plan_member_named(plan, type, name);
     if (member)
         *offset = (uint32_t)(base + member->offset_bytes);
 }
@@ -50,7 +50,7 @@ static plan_type_id inner_variants(const struct plan *plan, plan_type_id id, uin
 static void layout_stage(const struct plan *plan, plan_type_id core, uint64_t base,
                          struct cell_layout *layout)
 {
-    const struct plan_member *stage = process_plan_member(plan, core, "stage");
+    const struct plan_member *stage = plan_member_named(plan, core, "stage");
     uint64_t offset = stage ? base + stage->offset_bytes : 0;
     plan_type_id type = stage ? inner_variants(plan, stage->type, &offset) : (plan_type_id){0};
     if (!type.v)
@@ -83,24 +83,24 @@ static void layout_cell(const struct plan *plan, const struct plan_task *task,
         .stage = OFFSET_UNKNOWN,
     };
     uint64_t bytes = (uint64_t)task->trailer_offset + TRAILER_BYTES;
-    const struct plan_member *header = process_plan_member(plan, task->cell, "header");
-    const struct plan_member *core = process_plan_member(plan, task->cell, "core");
-    const struct plan_member *trailer = process_plan_member(plan, task->cell, "trailer");
+    const struct plan_member *header = plan_member_named(plan, task->cell, "header");
+    const struct plan_member *core = plan_member_named(plan, task->cell, "core");
+    const struct plan_member *trailer = plan_member_named(plan, task->cell, "trailer");
     if (header) {
         set_offset(plan, header->type, header->offset_bytes, "state", &layout->state);
         set_offset(plan, header->type, header->offset_bytes, "vtable", &layout->vtable);
         set_offset(plan, header->type, header->offset_bytes, "owner_id", &layout->owner_id);
     }
     if (core) {
-        const struct plan_member *scheduler = process_plan_member(plan, core->type, "scheduler");
+        const struct plan_member *scheduler = plan_member_named(plan, core->type, "scheduler");
         layout->scheduler_type = scheduler ? scheduler->type : (plan_type_id){0};
         layout_stage(plan, core->type, core->offset_bytes, layout);
     }
     uint64_t owned, prev, next;
     plan_type_id links =
-        trailer ? process_plan_find(plan, trailer->type, "owned", &owned) : (plan_type_id){0};
-    if (links.v && process_plan_find(plan, links, "prev", &prev).v &&
-        process_plan_find(plan, links, "next", &next).v) {
+        trailer ? plan_find_member(plan, trailer->type, "owned", &owned) : (plan_type_id){0};
+    if (links.v && plan_find_member(plan, links, "prev", &prev).v &&
+        plan_find_member(plan, links, "next", &next).v) {
         layout->prev = (uint32_t)(trailer->offset_bytes + owned + prev);
         layout->next = (uint32_t)(trailer->offset_bytes + owned + next);
     }

@@ -147,23 +147,12 @@ static void follow(struct task_futures *futures, const struct place *place, uint
 static const struct plan_variant *active_variant(const struct plan *plan, const struct place *place,
                                                  uint64_t addr, const struct plan_type *type)
 {
-    const struct plan_variant *variants = plan_variants(plan, type);
     const struct plan_type *discr = plan_type(plan, type->discr_type);
-    uint64_t value = 0, mask = ~(uint64_t)0;
-    if (discr) {
-        if (!discr->size_bytes || discr->size_bytes > 8)
-            return NULL;
-        value = number_at(place, addr + type->discr_offset, (unsigned)discr->size_bytes);
-        mask >>= 64 - 8 * discr->size_bytes;
-    }
-    const struct plan_variant *other = NULL;
-    for (uint32_t v = 0; v < type->nr_variants; v++) {
-        if (!variants[v].has_discr)
-            other = &variants[v];
-        else if ((variants[v].discr & mask) == value)
-            return &variants[v];
-    }
-    return other;
+    if (discr && (!discr->size_bytes || discr->size_bytes > 8))
+        return NULL;
+    return plan_variant_of(
+        plan, type,
+        discr ? number_at(place, addr + type->discr_offset, (unsigned)discr->size_bytes) : 0);
 }
 
 static void walk_members(struct task_futures *futures, const struct place *place, uint64_t addr,
@@ -276,27 +265,6 @@ static struct place enter(struct task_futures *futures, const struct place *plac
     return inside;
 }
 
-/* Which bytes of a value say how to go on: *offset and the result's length. */
-static uint64_t needed_bytes(const struct plan *plan, const struct plan_type *type,
-                             const struct walk_type *walk_type, uint64_t *offset)
-{
-    const struct plan_type *discr = plan_type(plan, type->discr_type);
-    *offset = 0;
-    switch ((enum walk_kind)walk_type->kind) {
-    case WALK_COROUTINE:
-    case WALK_VARIANTS:
-        *offset = discr ? type->discr_offset : 0;
-        return discr ? discr->size_bytes : 0;
-    case WALK_POINTER:
-    case WALK_DYN:
-    case WALK_SLICE:
-    case WALK_VEC:
-        return type->size_bytes;
-    default:
-        return 0;
-    }
-}
-
 static void walk(struct task_futures *futures, const struct place *place, uint64_t addr,
                  plan_type_id id)
 {
@@ -306,7 +274,7 @@ static void walk(struct task_futures *futures, const struct place *place, uint64
         return;
     uint64_t offset;
     const struct walk_type *walk_type = &futures->cells->plans[place->plan].types[id.v - 1];
-    uint64_t length = needed_bytes(plan, type, walk_type, &offset);
+    uint64_t length = plan_walk_needs(plan, type, walk_type, &offset);
     if ((length && !has_bytes(place, addr + offset, length)) || place->depth >= MAX_DEPTH) {
         push(futures, place, addr, id, 1);
         return;
@@ -335,7 +303,7 @@ static void walk(struct task_futures *futures, const struct place *place, uint64
         uint64_t off = 0;
         plan_type_id element = type->pointee;
         if (walk_type->kind == WALK_SLICE) {
-            const struct plan_type *pointer = plan_type(plan, process_plan_pointer(plan, id, &off));
+            const struct plan_type *pointer = plan_type(plan, plan_find_pointer(plan, id, &off));
             element = pointer ? pointer->pointee : (plan_type_id){0};
         }
         follow(futures, &inside, number_at(place, addr + walk_type->data_offset, 8), element,
@@ -372,7 +340,7 @@ static void set_request(const struct task_futures *futures, const struct walk_it
     const struct plan_type *type = plan_type(own->plan, item->type);
     uint64_t offset, length = type->size_bytes * item->count;
     if (type->size_bytes > MAX_VALUE_BYTES) {
-        length = needed_bytes(own->plan, type, &own->types[item->type.v - 1], &offset);
+        length = plan_walk_needs(own->plan, type, &own->types[item->type.v - 1], &offset);
     } else {
         offset = 0;
     }

@@ -13,7 +13,39 @@ static void append_part(struct text *out, uint64_t count, const char *words)
     text_append_str(out, words);
 }
 
-/* "104,100 finished, 30 aborted, 202 not ended; polled for 12.3 s (longest 4.12 ms), idle 3 h" */
+/* "1,204 polls took 12.3 s, the longest 4.12 ms; idle for 3 h" */
+static void append_time(const struct run_type *type, struct text *out)
+{
+    if (!type->polls || type->kind == RUN_KIND_WORKER) /* whose one poll is its whole life */
+        return;
+    text_append_char(out, '\n');
+    run_append_count(out, type->polls, "poll");
+    text_append_str(out, " took ");
+    run_append_duration(out, type->poll_ns);
+    text_append_str(out, ", the longest ");
+    run_append_duration(out, type->longest_poll_ns);
+    text_append_str(out, "; idle for ");
+    run_append_duration(out, type->idle_ns);
+}
+
+/* "each: a cell of 384 B: future 298 B, header 56 B, padding 30 B" */
+static void append_cell(const struct run_type *type, struct text *out)
+{
+    if (type->cell_bytes == RUN_UNKNOWN)
+        return;
+    text_append_str(out, "\ncell of each: ");
+    run_append_bytes(out, type->cell_bytes);
+    if (type->payload_bytes == RUN_UNKNOWN)
+        return;
+    text_append_str(out, ", of it future ");
+    run_append_bytes(out, type->payload_bytes);
+    text_append_str(out, ", header ");
+    run_append_bytes(out, type->header_bytes);
+    text_append_str(out, ", padding ");
+    run_append_bytes(out, type->padding_bytes);
+}
+
+/* "104,100 finished, 30 aborted, 202 not ended; at most 230 at once" */
 static void append_note(const struct run_type *type, struct text *out)
 {
     append_part(out, type->ended[RUN_END_FINISHED], " finished");
@@ -22,27 +54,21 @@ static void append_note(const struct run_type *type, struct text *out)
     append_part(out, type->ended[RUN_END_DROPPED], " dropped unfinished");
     append_part(out, type->ended[RUN_END_NEVER_POLLED], " never polled");
     append_part(out, type->ended[RUN_END_NOT], " not ended");
-    append_part(out, type->most_at_once, " at once at most");
-    text_append_str(out, out->length ? "; " : "");
-    run_append_count(out, type->polls, "poll");
-    text_append_str(out, " took ");
-    run_append_duration(out, type->poll_ns);
-    if (type->polls) {
-        text_append_str(out, ", the longest ");
-        run_append_duration(out, type->longest_poll_ns);
-    }
-    text_append_str(out, "; idle for ");
-    run_append_duration(out, type->idle_ns);
+    text_append_str(out, "; at most ");
+    run_append_number(out, type->most_at_once);
+    text_append_str(out, " at once");
+    append_time(type, out);
+    append_cell(type, out);
 }
 
 static void add_type(struct run_table *table, const struct run_report *report, uint32_t at)
 {
     const struct run_type *type = &run_types(report->run, NULL)[at];
     struct run_table_row *row = run_table_add(table);
-    const bool is_thread = run_kind_is_thread(type->kind);
-    if (!is_thread) {
+    const bool has_tasks = run_kind_has_tasks(type->kind) && type->tasks;
+    if (has_tasks) {
         run_append_number(&row->cells[0], type->tasks);
-        if (type->tasks)
+        if (type->peak_bytes_sum != RUN_UNKNOWN)
             run_append_bytes(&row->cells[1], type->peak_bytes_sum / type->tasks);
         run_append_bytes(&row->cells[2], type->peak_bytes_max);
     } else {
@@ -51,9 +77,9 @@ static void add_type(struct run_table *table, const struct run_report *report, u
     run_append_bytes(&row->cells[3], type->allocated_bytes);
     run_append_bytes(&row->cells[4], type->live_bytes);
     run_append_type(report->run, at + 1, &row->cells[5]);
-    if (!is_thread)
+    if (has_tasks)
         append_note(type, &row->note);
-    if (type->reason.v && !type->future.v) {
+    if (type->reason.v && !type->future.v && has_tasks) {
         text_append_str(&row->note, row->note.length ? "\n" : "");
         text_append_str(&row->note, "its name is unknown: ");
         display_escape(run_string(report->run, type->reason), &row->note);

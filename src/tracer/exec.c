@@ -1,3 +1,153 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* To be written. */
+/*
+ * A program that replaces itself (a shell's `exec`, a start script) stays the one that is traced: it gets the
+ * words back that were hidden in the environment.  Not so the children, whose first act is an exec as well.
+ *
+ * These functions are called between fork and exec, too: nothing is allocated but a mapping.
+ */
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracer/environment.h"
+#include "tracer/real.h"
+#include "tracer/syscalls.h"
 #include "tracer/tracer.h"
+
+#define HOOK __attribute__((visibility("default")))
+
+/* `envp` for the new program: with our words if it is to be traced. */
+static char *const *environment_for(struct environment *shown, char *const *envp)
+{
+    *shown = (struct environment){0};
+    const struct tracer *tracer = tracer_page;
+    if (!tracer->ready ||
+        (!tracer->region->follows_children && (uint32_t)sys_getpid() != tracer->pid))
+        return envp;
+    if (environment_show(shown, envp))
+        return shown->words;
+    lost_add(tracer->region, LOST_EXEC);
+    return envp;
+}
+
+static int behind_execve(const char *path, char *const argv[], char *const envp[])
+{
+    struct environment shown;
+    int result = real.execve(path, argv, environment_for(&shown, envp));
+    environment_free(&shown);
+    return result;
+}
+
+/* With a search in PATH. */
+static int behind_execvpe(const char *name, char *const argv[], char *const envp[])
+{
+    struct environment shown;
+    int result = real.execvpe(name, argv, environment_for(&shown, envp));
+    environment_free(&shown);
+    return result;
+}
+
+HOOK int execve(const char *path, char *const argv[], char *const envp[])
+{
+    return behind_execve(path, argv, envp);
+}
+
+HOOK int execv(const char *path, char *const argv[])
+{
+    return behind_execve(path, argv, environ);
+}
+
+HOOK int execvp(const char *name, char *const argv[])
+{
+    return behind_execvpe(name, argv, environ);
+}
+
+HOOK int execvpe(const char *name, char *const argv[], char *const envp[])
+{
+    return behind_execvpe(name, argv, envp);
+}
+
+HOOK int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    struct environment shown;
+    int result = real.fexecve(fd, argv, environment_for(&shown, envp));
+    environment_free(&shown);
+    return result;
+}
+
+HOOK int execveat(int folder, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    struct environment shown;
+    int result = real.execveat(folder, path, argv, environment_for(&shown, envp), flags);
+    environment_free(&shown);
+    return result;
+}
+
+/* --- arguments one by one ---------------------------------------------------------------------------- */
+
+struct arguments {
+    char **argv;
+    size_t bytes;
+};
+
+/* Collects what was given; `list` stands behind `first`.  False: no memory. */
+static bool collect(struct arguments *arguments, const char *first, va_list list)
+{
+    va_list counted;
+    va_copy(counted, list);
+    size_t nr = 1;
+    if (first)
+        while (va_arg(counted, char *))
+            nr++;
+    va_end(counted);
+    arguments->bytes = (nr + 1) * sizeof(char *);
+    arguments->argv = sys_map(arguments->bytes, -1);
+    if (!arguments->argv)
+        return false;
+    arguments->argv[0] = (char *)first;
+    for (size_t i = 1; first && i <= nr; i++)
+        arguments->argv[i] = va_arg(list, char *);
+    return true;
+}
+
+HOOK int execl(const char *path, const char *arg, ...)
+{
+    struct arguments arguments;
+    va_list list;
+    va_start(list, arg);
+    int result = -1;
+    if (collect(&arguments, arg, list)) {
+        result = behind_execve(path, arguments.argv, environ);
+        sys_unmap(arguments.argv, arguments.bytes);
+    }
+    va_end(list);
+    return result;
+}
+
+HOOK int execlp(const char *name, const char *arg, ...)
+{
+    struct arguments arguments;
+    va_list list;
+    va_start(list, arg);
+    int result = -1;
+    if (collect(&arguments, arg, list)) {
+        result = behind_execvpe(name, arguments.argv, environ);
+        sys_unmap(arguments.argv, arguments.bytes);
+    }
+    va_end(list);
+    return result;
+}
+
+HOOK int execle(const char *path, const char *arg, ...)
+{
+    struct arguments arguments;
+    va_list list;
+    va_start(list, arg);
+    int result = -1;
+    if (collect(&arguments, arg, list)) {
+        result = behind_execve(path, arguments.argv, va_arg(list, char *const *));
+        sys_unmap(arguments.argv, arguments.bytes);
+    }
+    va_end(list);
+    return result;
+}

@@ -38,8 +38,8 @@ static uint32_t node_of(struct stack_memory *memory, struct region_header *regio
         return STACK_NO_NODE;
     struct stack_known_node wanted = {frame->key | (is_cut ? KEY_CUT : 0), parent, 0};
     uint64_t hash = (wanted.key ^ (uint64_t)parent << 24) * 0x9e3779b97f4a7c15ULL;
-    struct stack_known_node *known = &memory->known[hash >> 54];
-    _Static_assert(STACK_KNOWN_NODES == 1 << 10, "the hash's upper bits");
+    struct stack_known_node *known = &memory->known[hash >> 52];
+    _Static_assert(STACK_KNOWN_NODES == 1 << 12, "the hash's upper bits");
     if (known->key == wanted.key && known->parent == parent && known->node)
         return known->node;
     wanted.node = node_in_region(memory, region, &wanted, frame->image);

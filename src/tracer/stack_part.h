@@ -22,7 +22,7 @@ enum {
     STACK_MAX_FRAMES = 1 << 18, /* beyond it a part in the middle is walked anew each time */
     STACK_FRAME_CELLS = 4,      /* at most, of one frame */
     STACK_INNER_FRAMES = 128,   /* of a stack that is cut; the others are the outermost */
-    STACK_KNOWN_NODES = 1024,
+    STACK_KNOWN_NODES = 4096,
     STACK_READABLE_RANGES = 4,
 };
 #define STACK_NO_NODE UINT32_MAX

@@ -43,14 +43,14 @@ enum region_task_end task_end_of_call(const struct task_call *call, uint64_t sta
     if (!(state & TASK_IS_COMPLETE))
         return REGION_END_NOT;
     /* A poll began after this call of shutdown, or it was another's before: that one knows. */
-    if (call->is_shutdown &&
+    if (call->flags.is_shutdown &&
         (!was_idle || __atomic_load_n(&task->polls, __ATOMIC_RELAXED) != call->nr_polls))
         return REGION_END_NOT;
     if (!was_polled(task))
         return REGION_END_NEVER_POLLED;
-    if (call->has_panicked)
+    if (call->flags.has_panicked)
         return REGION_END_PANICKED;
-    if (call->is_shutdown || !was_idle)
+    if (call->flags.is_shutdown || !was_idle)
         return REGION_END_DROPPED;
     if (call->state & TASK_IS_CANCELLED)
         return REGION_END_ABORTED;

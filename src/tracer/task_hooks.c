@@ -12,7 +12,8 @@
 
 enum { SLOW_POLL_NS = 1000000 };
 
-static struct trace_thread *thread_here(const struct tracer *tracer)
+static inline __attribute__((always_inline)) struct trace_thread *
+thread_here(const struct tracer *tracer)
 {
     struct trace_thread *thread = trace_self;
     if (!tracer || !tracer->ready || !thread || !thread->ready ||
@@ -21,10 +22,21 @@ static struct trace_thread *thread_here(const struct tracer *tracer)
     return thread;
 }
 
-static const struct task_vtable *vtable_of(const struct task_header *header)
+static inline __attribute__((always_inline)) const struct task_vtable *
+vtable_of(const struct task_header *header)
 {
     const struct task_vtable *vtable = task_vtable_find(header->vtable);
     return __builtin_expect(vtable != NULL, 1) ? vtable : task_vtable_find_copy(header->vtable);
+}
+
+static inline void call_init(struct task_call *call, struct task_header *header,
+                             const struct task_vtable *vtable)
+{
+    call->header = header;
+    call->vtable = vtable;
+    call->state = task_state(header);
+    call->await = 0;
+    call->flags = (struct task_call_flags){0};
 }
 
 /* From here on the thread counts for the row `id`. */
@@ -43,7 +55,7 @@ static void enter(struct trace_thread *thread, struct task_call *call, struct re
 static bool leave(const struct tracer *tracer, struct trace_thread *thread,
                   const struct task_call *call)
 {
-    if (!tracer->ready || !thread->ready)
+    if (!thread->ready)
         return false;
     thread->call = call->outer;
     thread->task = call->outer_task;
@@ -56,7 +68,7 @@ static void let_go(struct trace_thread *thread, struct task_call *call)
 {
     struct region_task *task = call->task;
     __atomic_fetch_add(task_exits(task), 1, __ATOMIC_RELEASE); /* pairs with task_block_freed */
-    if (__builtin_expect(call->is_cell_freed, 0))
+    if (__builtin_expect(call->flags.is_cell_freed, 0))
         task_release(thread, task);
 }
 
@@ -125,7 +137,7 @@ static void end_poll(struct tracer *tracer, struct trace_thread *thread, struct 
     __atomic_fetch_add(&task->poll_ns, poll_ns, __ATOMIC_RELAXED);
     if (__builtin_expect(poll_ns >= SLOW_POLL_NS || poll_ns > task->longest_poll_ns, 0))
         note_longest(task, poll_ns);
-    if (!call->is_cell_freed && task_state(call->header) & TASK_IS_COMPLETE)
+    if (!call->flags.is_cell_freed && task_state(call->header) & TASK_IS_COMPLETE)
         see_end(tracer, call);
     let_go(thread, call);
 }
@@ -141,7 +153,8 @@ void task_hook_poll(struct task_header *header)
         vtable->poll(header);
         return;
     }
-    struct task_call call = {.header = header, .vtable = vtable, .state = task_state(header)};
+    struct task_call call;
+    call_init(&call, header, vtable);
     bool has_begun = begin_poll(tracer, thread, &call);
     vtable->poll(header);
     if (__builtin_expect(has_begun, 1) && leave(tracer, thread, &call))
@@ -193,12 +206,14 @@ void task_hook_shutdown(struct task_header *header)
     struct trace_thread *thread = thread_here(tracer);
     if (!vtable)
         return;
-    struct task_call call = {.header = header, .vtable = vtable, .is_shutdown = true};
+    struct task_call call;
+    call_init(&call, header, vtable);
+    call.flags.is_shutdown = true;
     bool has_begun = thread && begin_shutdown(tracer, thread, &call);
     vtable->shutdown(header);
     if (!has_begun || !leave(tracer, thread, &call))
         return;
-    if (!call.is_cell_freed && task_state(header) & TASK_IS_COMPLETE)
+    if (!call.flags.is_cell_freed && task_state(header) & TASK_IS_COMPLETE)
         see_end(tracer, &call);
     let_go(thread, &call);
 }

@@ -183,10 +183,10 @@ static _Unwind_Reason_Code see_frame(struct _Unwind_Context *frame, void *contex
 static void see_panic(struct task_call *call)
 {
     struct catchers catchers = {.hook_sp = (uintptr_t)call};
-    if (call->is_cell_freed || task_state(call->header) & TASK_IS_COMPLETE)
+    if (call->flags.is_cell_freed || task_state(call->header) & TASK_IS_COMPLETE)
         return;
     unwinder.backtrace(see_frame, &catchers);
-    call->has_panicked = catchers.nr == 1;
+    call->flags.has_panicked = catchers.nr == 1;
 }
 
 __attribute__((visibility("default"))) _Unwind_Reason_Code

@@ -199,6 +199,19 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
         examine_end(entry, owner);
 }
 
+void tasks_settle_all(struct tracer *tracer)
+{
+    uint32_t nr =
+        __atomic_load_n(&tracer->region->tables[REGION_THREADS].nr_rows, __ATOMIC_RELAXED);
+    for (uint32_t place = 1; place < nr && place < tracer->region->tables[REGION_THREADS].max_rows;
+         place++) {
+        struct trace_thread *thread =
+            __atomic_load_n(&tracer->thread_states[place], __ATOMIC_ACQUIRE);
+        if (thread)
+            task_settle(tracer, thread);
+    }
+}
+
 void task_block_made(struct trace_thread *thread, uintptr_t block)
 {
     if (__atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED))
@@ -218,11 +231,10 @@ void task_note_end(struct tracer *tracer, struct region_task *task, enum region_
     __atomic_store_n(&task->ended_ns, trace_now(tracer), __ATOMIC_RELAXED);
     bool was_dropped =
         end == REGION_END_ABORTED || end == REGION_END_DROPPED || end == REGION_END_NEVER_POLLED;
-    if (call && was_dropped) {
+    if (was_dropped && call)
         __atomic_store_n(&task->await, call->await, __ATOMIC_RELAXED);
-        if (call->is_await_cut)
-            lost_add(tracer->region, LOST_AWAIT_CUT);
-    }
+    if (was_dropped && (!call || !call->await || call->flags.is_await_cut))
+        lost_add(tracer->region, LOST_AWAIT_CUT);
     __atomic_fetch_sub(&tracer->types[task->type].live_tasks, 1, __ATOMIC_RELAXED);
 }
 
@@ -253,7 +265,7 @@ static void end_cell(struct tracer *tracer, struct trace_thread *thread, struct 
     task->cell_addr = 0;
     task->freed_ns = trace_now_coarse(tracer);
     if (call)
-        call->is_cell_freed = true;
+        call->flags.is_cell_freed = true;
     else
         task_release(thread, task);
 }

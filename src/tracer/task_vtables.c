@@ -32,6 +32,7 @@ enum {
 
 struct task_vtables *task_vtables;
 uint64_t task_cell_sizes[64];
+uint32_t task_has_cell_sizes;
 static uint32_t writing;
 
 /* --- the table --------------------------------------------------------------------------------- */
@@ -186,6 +187,7 @@ static void add_cell_sizes(uint64_t trailer)
 {
     for (uint64_t bytes = trailer + 32; bytes <= trailer + 48; bytes += 8)
         task_cell_sizes[bytes >> 9 & 63] |= (uint64_t)1 << (bytes >> 3 & 63);
+    task_has_cell_sizes = 1;
 }
 
 static bool add_vtable(struct tracer *tracer, const struct image *image, const uint64_t *words)

@@ -20,15 +20,19 @@ uint32_t tasks_hook_image(struct tracer *tracer, uint32_t image, uintptr_t bias)
 
 /* May a block of this size and alignment be a cell?  Its entry gets REGION_LIVE_MAYBE. */
 extern uint64_t task_cell_sizes[64]; /* of tokio before 1.29: a bit a size, hashed; zero without */
+extern uint32_t task_has_cell_sizes;
 static inline bool task_may_be_cell(size_t bytes, size_t align)
 {
     size_t bit = bytes >> 3;
-    return align == 128 || task_cell_sizes[bit >> 6 & 63] >> (bit & 63) & 1;
+    return align == 128 ||
+           __builtin_expect(task_has_cell_sizes && task_cell_sizes[bit >> 6 & 63] >> (bit & 63) & 1,
+                            0);
 }
 /* Such a block was made and its entry written: whether it is one is seen a little later. */
 void task_block_made(struct trace_thread *thread, uintptr_t block);
-/* Looks now at what `thread` made last; any thread may ask.  Before a snapshot and at the exit. */
+/* Looks now at what `thread`, or each thread, made last; any thread may ask.  At the exit. */
 void task_settle(struct tracer *tracer, struct trace_thread *thread);
+void tasks_settle_all(struct tracer *tracer);
 
 /*
  * Before a block is freed whose entry has REGION_LIVE_CELL or REGION_LIVE_MAYBE, and before the entry is

@@ -96,6 +96,13 @@ task_function task_hook_poll, task_hook_schedule, task_hook_shutdown;
 
 /* --- one call of a hooked function ------------------------------------------------------------- */
 
+struct task_call_flags {
+    bool is_shutdown;   /* else a poll */
+    bool is_await_cut;  /* the await tree is there, but could not be read */
+    bool has_panicked;  /* tokio caught a panic of the future */
+    bool is_cell_freed; /* by this call: the row is released when it returns */
+};
+
 /* On the stack of the hook. */
 struct task_call {
     struct task_header *header;
@@ -104,14 +111,11 @@ struct task_call {
     struct task_call *outer; /* on the same thread, and what it counted for before: */
     struct region_task *outer_task;
     uint32_t outer_task_id;
-    uint32_t await;     /* where the future stands, if this call may drop it */
-    uint64_t state;     /* of the task, before the call */
-    uint64_t nr_polls;  /* of the task, this one included */
-    uint64_t began_ns;  /* of a poll */
-    bool is_shutdown;   /* else a poll */
-    bool is_await_cut;  /* the await tree is there, but could not be read */
-    bool has_panicked;  /* tokio caught a panic of the future */
-    bool is_cell_freed; /* by this call: the row is released when it returns */
+    uint32_t await;    /* where the future stands, if this call may drop it */
+    uint64_t state;    /* of the task, before the call */
+    uint64_t nr_polls; /* of the task, this one included */
+    uint64_t began_ns; /* of a poll */
+    struct task_call_flags flags;
 };
 
 /* --- task_rows.c ------------------------------------------------------------------------------- */
@@ -149,7 +153,7 @@ enum region_task_end task_end_unseen(const struct region_task *task);
 /* Sets call->await, call->is_await_cut: where the task stands, which is neither polled nor dropped now. */
 void task_read_await(struct tracer *tracer, struct task_call *call);
 
-/* Of a task that is folded: counts it in REGION_AWAIT_ENDS, if it ended before its future did. */
+/* task_await_ends.c.  Of a task that is folded: counts it in REGION_AWAIT_ENDS, if it did not finish. */
 void task_count_await_end(struct tracer *tracer, const struct region_task *task);
 
 /* --- task_snapshot.c ---------------------------------------------------------------------------- */

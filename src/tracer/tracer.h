@@ -19,9 +19,11 @@
 
 struct stack_memory; /* tracer/stack.h */
 
+enum { THREAD_READY = 1, THREAD_ATTENTION = 2 /* images may have changed: tracer/images.h */ };
+
 /* One thread; mapped when it first allocates, used again by another after its end. */
 struct trace_thread {
-    uint32_t ready; /* 0: wiped by a fork: not ours */
+    uint32_t ready; /* THREAD_*; 0: wiped by a fork: not ours */
     uint32_t busy;  /* inside the tracer: a signal handler that allocates now is only counted */
     uint32_t place; /* row of REGION_THREADS */
     uint32_t shares_stripe; /* 1: counts by atomic adds */
@@ -36,7 +38,12 @@ struct trace_thread {
     uint64_t sample_left; /* bytes to the next sample */
     uint64_t random;
     struct stack_memory *stack;
-    struct trace_thread *next_free;
+    uint32_t next_free; /* place; 0: the last */
+    uint32_t in_real; /* enum hook_allocator: inside of it; 0: not */
+    uint64_t last_owner; /* the live table's word of last_block */
+    uintptr_t
+        image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */
+    uint32_t nr_end_rounds; /* of pthread key destructors */
     struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
     uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
 };
@@ -55,10 +62,19 @@ struct tracer {
     struct region_lifetimes *lifetimes;
     struct region_type *types;
     struct region_type_sums *type_sums; /* first stripe */
+    uint32_t stacks;                    /* enum region_stacks */
+    uint32_t granule_log2;              /* of new chunks of the live table */
+    uint32_t pid;
+    uint32_t has_tsc;
+    double sample_bytes;
+    uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
+    struct trace_thread **thread_states; /* by place */
+    uint32_t late_row; /* atomic; of REGION_THREADS, for what ended threads free */
 };
 
-extern struct tracer
-    *const tracer_page; /* never NULL once the tracer is set up; see tracer/setup.c */
+/* In a page of its own; `ready` is 1 once the tracer is set up (tracer/setup.c). */
+extern struct tracer tracer_state __attribute__((visibility("hidden")));
+static struct tracer *const tracer_page = &tracer_state;
 
 /* The thread's state; NULL where it has none (yet), or is not to be traced. */
 extern __thread struct trace_thread *trace_self

@@ -11,9 +11,12 @@
 struct unwind_scratch;
 
 /* What is known of the code at a pc. */
-struct unwind_code {
-    struct unwind_rule rule;
-    uint32_t image; /* row of REGION_IMAGES; 0: none */
+union unwind_code {
+    struct {
+        struct unwind_rule rule;
+        uint32_t image; /* row of REGION_IMAGES; 0: none */
+    };
+    uint64_t words[2];
 };
 
 /* A key: the pc, with its highest bit set where the pc was interrupted and is no return address. */
@@ -24,5 +27,4 @@ static inline uint64_t unwind_pc(uint64_t key)
     return key & ~UNWIND_EXACT;
 }
 
-struct unwind_code unwind_code_at(uint64_t key, uint32_t generation,
-                                  struct unwind_scratch *scratch);
+union unwind_code unwind_code_at(uint64_t key, uint32_t generation, struct unwind_scratch *scratch);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Processes that the program makes (tracer/children.h).  fork, daemon and forkpty run the handlers below;
+ * vfork, posix_spawn, system and popen run none and are counted on their way in.  A raw clone is not seen; its
+ * child is not traced either, since what it would need is wiped.
+ */
+#include "tracer/children.h"
+
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+
+#include "tracer/real.h"
+#include "tracer/setup.h"
+#include "tracer/syscalls.h"
+
+#define HOOK __attribute__((visibility("default")))
+
+static uint32_t follows; /* children are traced too; not wiped */
+static uint32_t has_handlers;
+
+static void count_child(void)
+{
+    const struct tracer *tracer = tracer_page;
+    if (tracer->ready && !follows && (uint32_t)sys_getpid() == tracer->pid)
+        lost_add(tracer->region, LOST_CHILDREN);
+}
+
+static void in_child(void)
+{
+    if (follows)
+        trace_setup_again();
+}
+
+void children_begin(void)
+{
+    follows = tracer_page->region->follows_children;
+    if (!has_handlers)
+        has_handlers = pthread_atfork(NULL, count_child, in_child) == 0;
+}
+
+/* --- those without handlers -------------------------------------------------------------------------- */
+
+HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                     const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    int result = real.posix_spawn(pid, path, actions, attributes, argv, envp);
+    if (result == 0)
+        count_child();
+    return result;
+}
+
+HOOK int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                      const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    int result = real.posix_spawnp(pid, path, actions, attributes, argv, envp);
+    if (result == 0)
+        count_child();
+    return result;
+}
+
+HOOK int system(const char *command)
+{
+    if (command)
+        count_child();
+    return real.system(command);
+}
+
+HOOK FILE *popen(const char *command, const char *mode)
+{
+    FILE *stream = real.popen(command, mode);
+    if (stream)
+        count_child();
+    return stream;
+}
+
+/* Returns twice, the first time to a stack that its child has used: it must be jumped to. */
+static __attribute__((used)) void *vfork_behind(void)
+{
+    count_child();
+    return real.vfork;
+}
+
+__asm__(".text\n"
+        ".globl vfork\n"
+        ".type vfork, @function\n"
+        "vfork:\n"
+        "    .cfi_startproc\n"
+        "    sub $8, %rsp\n"
+        "    .cfi_adjust_cfa_offset 8\n"
+        "    call vfork_behind\n"
+        "    add $8, %rsp\n"
+        "    .cfi_adjust_cfa_offset -8\n"
+        "    jmp *%rax\n"
+        "    .cfi_endproc\n"
+        ".size vfork, . - vfork\n");

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The environment: what the recorder put there for us is read once, kept, and hidden from the program, so that
+ * its children are started as if there were no tracer.  A program that replaces this one gets it back
+ * (tracer/exec.c).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Reads and keeps; false: there is nothing for us. */
+bool environment_read(void);
+/* Takes it out of `environ`; the user's own LD_PRELOAD stays. */
+void environment_hide(void);
+
+/* An environment in which a new program is traced: `old` with our words added. */
+struct environment {
+    char **words; /* NULL-terminated */
+    void *memory;
+    size_t bytes;
+};
+/* False: no memory.  The caller gives it back, if it is still there to do so. */
+bool environment_show(struct environment *shown, char *const *old);
+void environment_free(struct environment *shown);
+
+const char *environment_socket(void);

@@ -1,3 +1,0 @@
-/* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* To be written. */
-#include "tracer/tracer.h"
