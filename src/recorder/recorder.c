@@ -208,6 +208,8 @@ bool recorder_run(struct recorder_result *result, const struct recorder_options 
     if (ok) {
         manners_leave_files(options->keeps_stdout, true);
         recorder.next_checkpoint_ns = recorder_clock_ns() + options->checkpoint_s * 1000000000;
+        if (recorder.main)
+            plans_begin(&recorder);
         recorder_loop(&recorder);
         finish(&recorder, result);
     }
