@@ -296,7 +296,7 @@ static bool is_state_machine(const struct frame *frame)
 enum run_frame_kind frame_kind(const struct frame *frame, const char *image)
 {
     const char *function = frame->function ? frame->function : "";
-    const char *file = frame->file ? frame->file : "";
+    const char *file = frame->declared_in ? frame->declared_in : frame->file ? frame->file : "";
     const char *path = own_path(function);
     bool is_rust = strstr(function, "::") != NULL;
     if (str_ends_with(image, "libasyncmem-trace.so"))

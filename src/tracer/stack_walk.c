@@ -6,7 +6,7 @@
  */
 #include "tracer/stack_part.h"
 
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { MAX_DESCENTS = 64, MAX_GUESS_BYTES = 0x4000, ADDRESS_BITS = 47 };
 
@@ -64,8 +64,8 @@ static bool guess(struct stack_memory *memory, struct stack_frame *frame, struct
         return end(frame, STACK_ENDS_AT_ROOT);
     memory->is_unsure = 1;
     frame->is_unsure = 1;
-    if (rbp < frame->sp || rbp - frame->sp > MAX_GUESS_BYTES || !raw_is_readable(rbp) ||
-        !raw_is_readable(rbp + 8))
+    if (rbp < frame->sp || rbp - frame->sp > MAX_GUESS_BYTES || !sys_is_readable(rbp) ||
+        !sys_is_readable(rbp + 8))
         return end_broken(frame);
     frame->rbp_cell = cell(rbp);
     frame->return_cell = cell(rbp + 8);

@@ -199,6 +199,19 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
         examine_end(entry, owner);
 }
 
+void tasks_settle_all(struct tracer *tracer)
+{
+    uint32_t nr =
+        __atomic_load_n(&tracer->region->tables[REGION_THREADS].nr_rows, __ATOMIC_RELAXED);
+    for (uint32_t place = 1; place < nr && place < tracer->region->tables[REGION_THREADS].max_rows;
+         place++) {
+        struct trace_thread *thread =
+            __atomic_load_n(&tracer->thread_states[place], __ATOMIC_ACQUIRE);
+        if (thread)
+            task_settle(tracer, thread);
+    }
+}
+
 void task_block_made(struct trace_thread *thread, uintptr_t block)
 {
     if (__atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED))

@@ -7,6 +7,7 @@ whose watcher is killed go on to the same result."""
 import os
 import random
 import signal
+import subprocess
 import time
 import unittest
 
@@ -86,13 +87,13 @@ class Watcher(unittest.TestCase):
         out = place.folder / "out"
         command = [TORTURE, "steady", 200_000, place.folder / "go"]
         with open(out, "w") as stream:
-            process = place.start(command, "--checkpoint", "0.1", stdout=stream)
+            process = place.start(command, "--checkpoint", "0.1", stdout=stream, stderr=subprocess.DEVNULL)
             pid = child_of(process)
             self.addCleanup(lambda: ended(pid) or kill(pid))
             wait_until("it began", lambda: out.read_text())
             time.sleep(moment_s)  # any moment
             process.kill()
-            process.communicate(timeout=60)
+            process.wait(60)
         (place.folder / "go").touch()
         wait_until("the program has ended", lambda: ended(pid), 120)
         self.assertEqual(out.read_text(), plain(command).out)

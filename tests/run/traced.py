@@ -124,7 +124,8 @@ def child_of(process):
 
     def child():
         if process.poll() is not None:
-            raise AssertionError(f"asyncmem ended with {process.returncode}: {process.stderr.read()[-500:]}")
+            said = process.stderr.read()[-500:] if process.stderr else ""
+            raise AssertionError(f"asyncmem ended with {process.returncode}: {said}")
         return path.read_text().split()
     return int(wait_until("the program is started", child)[0])
 

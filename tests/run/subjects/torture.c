@@ -187,14 +187,19 @@ static int run_threads(unsigned long amount, const char *file)
     return 0;
 }
 
-static int run_small_stacks(unsigned long amount, const char *file)
+static uint64_t run_small_jobs(unsigned long nr, unsigned long nr_events)
 {
-    (void)file;
     pthread_attr_t attributes;
     torture_check(!pthread_attr_init(&attributes) &&
                       !pthread_attr_setstacksize(&attributes, SMALL_STACK_BYTES),
                   "16 KB are a stack");
-    printf("stacks %016lx\n", (unsigned long)run_jobs(amount, 300, &attributes));
+    return run_jobs(nr, nr_events, &attributes);
+}
+
+static int run_small_stacks(unsigned long amount, const char *file)
+{
+    (void)file;
+    printf("stacks %016lx\n", (unsigned long)run_small_jobs(amount, 300));
     return 0;
 }
 
@@ -312,7 +317,7 @@ static int run_steady(unsigned long amount, const char *file)
     uint64_t sum = torture_churn(amount, 5);
     while (file && access(file, F_OK) != 0)
         torture_sink = (void *)(uintptr_t)torture_churn(1000, 6);
-    sum += run_jobs(100, amount / 100, NULL);
+    sum += run_small_jobs(100, amount / 100);
     printf("steady %016lx\n", (unsigned long)sum);
     return 0;
 }
