@@ -152,8 +152,8 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     return id;
 }
 
-uint32_t task_of_new_cell(struct tracer *tracer, struct task_header *header,
-                          const struct task_vtable *vtable)
+uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
+                      const struct task_vtable *vtable)
 {
     struct region_live *entry = live_find(tracer, (uintptr_t)header);
     for (;;) {

@@ -50,12 +50,13 @@ class OfTorture(Equal):
         self.check([TORTURE, "signals", 5000 * MORE], single=True)
 
     def test_malloc_in_handlers_at_any_instruction(self):
-        """Where a handler interrupts the tracer itself its blocks are lost, and told: but no other."""
+        """Where a handler interrupts the tracer itself its blocks have no stack, and that is told: but all count."""
         result, document, counts = traced(self, [TORTURE, "storm", 3000 * MORE], bump=True)
         self.assertEqual(result.out, plain([TORTURE, "storm", 3000 * MORE],
                                            env={**os.environ, "LD_PRELOAD": str(WITNESS), "COUNT_BUMP": "1"}).out)
         missing = counts["allocations"] - document["totals"]["allocations"]
-        self.assertEqual(missing, document["lost"].get("in_signal", 0))
+        self.assertEqual(missing, 0)
+        self.assertGreater(document["lost"].get("in_signal", 0), 0)
         self.assertEqual(lost(document, but=("in_signal",)), {})
         self.assertGreater(int(result.err.split()[-1]), 500, "too few signals to prove anything")
 
