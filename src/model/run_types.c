@@ -221,7 +221,7 @@ static void set_cell(struct run_names *names, const struct plan_task *task, stru
 {
     const struct plan *plan = names->plan;
     const struct plan_type *cell = plan_type(plan, task->cell);
-    if (cell && !type->cell_bytes)
+    if (cell && cell->size_bytes)
         type->cell_bytes = cell->size_bytes;
     if (!type->cell_bytes)
         type->cell_bytes = RUN_UNKNOWN;
