@@ -116,6 +116,18 @@ static bool follow(struct stack_memory *memory, const struct unwind_rule *rule,
     return arrive(memory, frame, next, rule->is_signal);
 }
 
+/* What it read is not kept: the frame is walked anew each time. */
+static bool follow_registers(struct stack_memory *memory, struct stack_frame *frame,
+                             struct stack_frame *next)
+{
+    if (!stack_step_with_registers(memory, frame, next))
+        return end_broken(frame);
+    frame->is_unsure = 1;
+    if (next->sp <= frame->sp && ++memory->nr_descents > MAX_DESCENTS)
+        return end_broken(frame);
+    return unwind_pc(next->key) || end(frame, STACK_ENDS_AT_ROOT);
+}
+
 bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct stack_frame *next)
 {
     union unwind_code code = unwind_code_at(frame->key, memory->generation, &memory->scratch);
@@ -129,6 +141,8 @@ bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct s
         return follow(memory, &code.rule, frame, next);
     case UNWIND_ROOT:
         return end(frame, STACK_ENDS_AT_ROOT);
+    case UNWIND_OTHER:
+        return follow_registers(memory, frame, next);
     case UNWIND_GUESS:
         return guess(memory, frame, next);
     default:
