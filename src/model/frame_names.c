@@ -313,7 +313,8 @@ enum run_frame_kind frame_kind(const struct frame *frame, const char *image)
         return RUN_FRAME_TRACER;
     if (is_rust && is_runtime(path))
         return RUN_FRAME_RUNTIME;
-    if (is_std(path, file))
+    /* A #[global_allocator] of the program's own allocates for everybody. */
+    if (is_std(path, file) || strstr(function, "GlobalAlloc>::"))
         return RUN_FRAME_STD;
     if (is_start(function, file))
         return RUN_FRAME_RUNTIME;
