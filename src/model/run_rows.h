@@ -239,7 +239,7 @@ _Static_assert(sizeof(struct run_facts) == 208, "a file format");
 _Static_assert(sizeof(struct run_lost) == 16, "a file format");
 _Static_assert(sizeof(struct run_note) == 4, "a file format");
 _Static_assert(sizeof(struct run_image) == 16, "a file format");
-_Static_assert(sizeof(struct run_type) == 264, "a file format");
+_Static_assert(sizeof(struct run_type) == 272, "a file format");
 _Static_assert(sizeof(struct run_task) == 208, "a file format");
 _Static_assert(sizeof(struct run_await) == 32, "a file format");
 _Static_assert(sizeof(struct run_await_end) == 32, "a file format");
