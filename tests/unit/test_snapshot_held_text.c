@@ -150,7 +150,7 @@ static void one_task(void **state)
         "demo::handler  src/conn.rs:88\n"
         "│         24 B       >= 5,000 B heap  conn: TcpStream\n"
         "│                 3.00 kB from read_body (src/conn.rs:41), allocated by task 3 handler\n"
-        "│                 500 B from Map::insert (/.cargo/maps.rs:7), allocated by thread main, "
+        "│                 500 B from Map::insert (.cargo/maps.rs:7), allocated by thread main, "
         "outside of …\n"
         "│                 1 block that the tracer does not know\n"
         "│      2,048 B              ? B heap  unsure: buffer: [u8; 2048]\n"
