@@ -10,13 +10,14 @@ enum {
     LEFT_PART = 20,         /* of the highest point */
     GROWTH_PART = 10,       /* 1 in so many more than before */
     LEAST_GROWTH_BYTES = 65536,
+    LEAST_STEPS = 8, /* fewer do not show how it went */
 };
 
 const char *const run_finding_names[NR_RUN_FINDINGS] = {
     [RUN_FINDING_GROWTH] = "growth",         [RUN_FINDING_LEFT] = "still_allocated",
-    [RUN_FINDING_UNFINISHED] = "unfinished", [RUN_FINDING_KEPT] = "finished_kept",
-    [RUN_FINDING_FAT] = "fat_future",        [RUN_FINDING_TEMPORARY] = "temporary",
-    [RUN_FINDING_SLOW] = "slow_polls",
+    [RUN_FINDING_UNFINISHED] = "unfinished", [RUN_FINDING_DROPPED] = "dropped",
+    [RUN_FINDING_KEPT] = "finished_kept",    [RUN_FINDING_FAT] = "fat_future",
+    [RUN_FINDING_TEMPORARY] = "temporary",   [RUN_FINDING_SLOW] = "slow_polls",
 };
 
 static void add(struct run_findings *findings, struct run_finding finding)
@@ -24,22 +25,28 @@ static void add(struct run_findings *findings, struct run_finding finding)
     findings->rows[findings->nr++] = finding;
 }
 
-/* From a quarter of the time, when a program has started, to the end. */
+/*
+ * From a quarter of the time, when a program has started, to the highest point of the last quarter: at the very
+ * end much may have been freed.
+ */
 static void find_growth(struct run_findings *findings, const struct run_parts *parts)
 {
-    size_t nr, from = 0;
+    size_t nr, from = 0, to;
     const struct run_step *steps = run_steps(parts->run, &nr);
-    if (nr < 4)
+    if (nr < LEAST_STEPS)
         return;
     while (from + 1 < nr && steps[from].t_ns < steps[nr - 1].t_ns / 4)
         from++;
-    const uint64_t before = steps[from].live_bytes, after = steps[nr - 1].live_bytes;
+    to = nr - 1;
+    for (size_t i = nr; i-- > from && steps[i].t_ns >= steps[nr - 1].t_ns / 4 * 3;)
+        to = steps[i].live_bytes > steps[to].live_bytes ? i : to;
+    const uint64_t before = steps[from].live_bytes, after = steps[to].live_bytes;
     if (after <= before || after - before < LEAST_GROWTH_BYTES ||
         after - before < before / GROWTH_PART)
         return;
     add(findings, (struct run_finding){.kind = RUN_FINDING_GROWTH,
                                        .from = (uint32_t)from + 1,
-                                       .to = (uint32_t)nr,
+                                       .to = (uint32_t)to + 1,
                                        .of_bytes = before,
                                        .bytes = after});
 }
@@ -71,6 +78,23 @@ static void find_unfinished(struct run_findings *findings, const struct run_part
                                            .await = row->await,
                                            .at = (uint32_t)i,
                                            .bytes = row->held_bytes,
+                                           .count = row->tasks});
+        return;
+    }
+}
+
+/* Of a program that ended, what had not ended was dropped. */
+static void find_dropped(struct run_findings *findings, const struct run_parts *parts)
+{
+    const struct run_type *types = run_types(parts->run, NULL);
+    for (size_t i = 0; i < parts->ends->nr_early; i++) {
+        const struct run_ended_early *row = &parts->ends->early[i];
+        if (types[row->type - 1].kind != RUN_KIND_ASYNC || row->end != RUN_END_DROPPED ||
+            row->tasks < 2)
+            continue;
+        add(findings, (struct run_finding){.kind = RUN_FINDING_DROPPED,
+                                           .type = row->type,
+                                           .await = row->await,
                                            .count = row->tasks});
         return;
     }
@@ -160,6 +184,7 @@ void run_findings_init(struct run_findings *findings, const struct run_parts *pa
     find_growth(findings, parts);
     find_left(findings, parts);
     find_unfinished(findings, parts);
+    find_dropped(findings, parts);
     find_kept(findings, parts);
     find_fat(findings, parts);
     find_temporary(findings, parts);

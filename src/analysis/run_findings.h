@@ -13,10 +13,11 @@ enum run_finding_kind {
     RUN_FINDING_GROWTH,     /* the heap had `of_bytes` at `from`, and `bytes` at `to` */
     RUN_FINDING_LEFT,       /* `bytes` of `of_bytes` still allocated are of `type` at `group` */
     RUN_FINDING_UNFINISHED, /* `count` tasks of `type` wait at `await`, and hold `bytes` */
-    RUN_FINDING_KEPT,       /* `count` finished tasks of `type` keep cells of `bytes` */
-    RUN_FINDING_FAT,        /* a task of `type` takes `bytes`; `count` were there at once */
-    RUN_FINDING_TEMPORARY,  /* `count` of `of_count` allocations were temporary at `group` */
-    RUN_FINDING_SLOW,       /* `count` polls of `type` took 1 ms or longer, one of them `ns` */
+    RUN_FINDING_DROPPED,   /* `count` tasks of `type` waited at `await` until their runtime ended */
+    RUN_FINDING_KEPT,      /* `count` finished tasks of `type` keep cells of `bytes` */
+    RUN_FINDING_FAT,       /* a task of `type` takes `bytes`; `count` were there at once */
+    RUN_FINDING_TEMPORARY, /* `count` of `of_count` allocations were temporary at `group` */
+    RUN_FINDING_SLOW,      /* `count` polls of `type` took 1 ms or longer, one of them `ns` */
     NR_RUN_FINDINGS,
 };
 

@@ -296,14 +296,15 @@ static bool is_state_machine(const struct frame *frame)
 enum run_frame_kind frame_kind(const struct frame *frame, const char *image)
 {
     const char *function = frame->function ? frame->function : "";
-    const char *file = frame->file ? frame->file : "";
+    const char *file = frame->declared_in ? frame->declared_in : frame->file ? frame->file : "";
     const char *path = own_path(function);
     bool is_rust = strstr(function, "::") != NULL;
     if (str_ends_with(image, "libasyncmem-trace.so"))
         return RUN_FRAME_TRACER;
     if (is_rust && is_runtime(path))
         return RUN_FRAME_RUNTIME;
-    if (is_std(path, file))
+    /* A #[global_allocator] of the program's own allocates for everybody. */
+    if (is_std(path, file) || strstr(function, "GlobalAlloc>::"))
         return RUN_FRAME_STD;
     if (!*file && is_start(function))
         return RUN_FRAME_RUNTIME;

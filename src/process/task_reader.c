@@ -58,7 +58,7 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     note_moment(reader);
     heap_account_begin(heap, target, options);
     if (heap->is_there)
-        traced_blocks_copy(&reader->traced, target);
+        traced_blocks_copy(&reader->traced, target, heap_stop_limit_ns(options));
     if (heap->is_copied)
         reader->stop_ns = target_resume(target);
     read_tasks(reader, !heap->is_copied && !target->is_core);

@@ -235,8 +235,7 @@ static void copy_threads(struct traced_blocks *traced)
     for (uint32_t i = 1; i < nr; i++) {
         const struct region_thread *row = region_row(&traced->view, REGION_THREADS, i);
         struct traced_thread *copy = &traced->threads[i];
-        *copy = row ? (struct traced_thread){.tid = row->tid, .task = row->task}
-                    : (struct traced_thread){0};
+        *copy = (struct traced_thread){.tid = row ? row->tid : 0};
         if (row)
             memcpy(copy->name, row->name, sizeof(copy->name) - 1);
     }
@@ -283,7 +282,9 @@ static void cut_parts(struct traced_blocks *traced)
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
 static void make_room(struct traced_blocks *traced)
 {
+    const uint64_t began = now_ns();
     copy_part(traced, 0, 0);
+    traced->estimate_ns = now_ns() - began;
     cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
@@ -318,9 +319,18 @@ static bool copy_through_target(struct traced_blocks *traced, const struct targe
     return false;
 }
 
-void traced_blocks_copy(struct traced_blocks *traced, const struct target *target)
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns)
 {
     const uint64_t began = now_ns();
+    if (traced->is_there && traced->estimate_ns > limit_ns) {
+        traced->is_there = false;
+        set_problem(traced,
+                    "its table of blocks was left out, as a copy of it would have held the program "
+                    "for about %llu ms more; --stop-limit %llu allows it",
+                    (unsigned long long)(traced->estimate_ns / 1000000),
+                    (unsigned long long)(traced->estimate_ns / 500000));
+    }
     if (traced->is_there && traced->is_clone)
         traced->is_there = copy_through_target(traced, target);
     if (!traced->is_there)
@@ -332,11 +342,25 @@ void traced_blocks_copy(struct traced_blocks *traced, const struct target *targe
     traced->copy_ns = now_ns() - began;
 }
 
+/* A place is used again: it is its newest thread's. */
+static void find_thread_rows(struct traced_blocks *traced)
+{
+    for (uint32_t i = 1; i < traced->nr_tasks; i++) {
+        const struct traced_task *task = &traced->tasks[i];
+        if (!task->id || task->kind != REGION_TASK_THREAD || task->thread >= traced->nr_threads)
+            continue;
+        struct traced_thread *thread = &traced->threads[task->thread];
+        if (!thread->task || traced->tasks[thread->task].id < task->id)
+            thread->task = i;
+    }
+}
+
 void traced_blocks_finish(struct traced_blocks *traced)
 {
     size_t nr = 0;
     if (!traced->is_there)
         return;
+    find_thread_rows(traced);
     for (size_t i = 0; i < traced->nr_parts; i++)
         nr += traced->parts[i].nr;
     traced->blocks = memory_resize(NULL, (nr + 1) * sizeof(*traced->blocks));

@@ -111,7 +111,8 @@ void run_put_early(const struct run_report *report, const struct display *displa
         add_early(&table, report->run, &ends->early[i]);
     text_init(&title);
     run_append_count(&title, ends->early_tasks, "task");
-    text_append_str(&title, " ended before their work was done");
+    text_append_str(&title, ends->early_tasks == 1 ? " ended before its work was done"
+                                                   : " ended before their work was done");
     run_put_title(display, &title,
                   "Aborted: by abort or a JoinSet. Dropped: with their runtime. Never polled: "
                   "ended before they began.");

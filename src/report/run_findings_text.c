@@ -76,6 +76,31 @@ static void append_unfinished(const struct run_report *report, const struct run_
     }
 }
 
+static void append_dropped(const struct run_report *report, const struct run_finding *finding,
+                           struct text *out)
+{
+    const struct run_type *type = &run_types(report->run, NULL)[finding->type - 1];
+    run_append_count(out, finding->count, "task");
+    text_append_str(out, " of ");
+    run_append_type_short(report->run, finding->type, out);
+    text_append_str(out, " never finished: they waited ");
+    if (run_await_shown(report->run, finding->await)) {
+        text_append_str(out, "at ");
+        run_append_await(report->run, finding->await, out);
+        text_append_char(out, ' ');
+    }
+    text_append_str(out, "until their runtime ended; at most ");
+    run_append_number(out, type->most_at_once);
+    text_append_str(out, " were there at once");
+    if (type->cell_bytes != RUN_UNKNOWN && type->peak_bytes_sum != RUN_UNKNOWN) {
+        text_append_str(out, ", each with a cell of ");
+        run_append_bytes(out, type->cell_bytes);
+        text_append_str(out, " and, on average, ");
+        run_append_bytes(out, type->peak_bytes_sum / type->tasks);
+        text_append_str(out, " allocated at its peak");
+    }
+}
+
 static void append_sentence(const struct run_report *report, const struct run_finding *finding,
                             struct text *out)
 {
@@ -88,6 +113,9 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         break;
     case RUN_FINDING_UNFINISHED:
         append_unfinished(report, finding, out);
+        break;
+    case RUN_FINDING_DROPPED:
+        append_dropped(report, finding, out);
         break;
     case RUN_FINDING_KEPT:
         run_append_number(out, finding->count);

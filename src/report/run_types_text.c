@@ -16,7 +16,7 @@ static void append_part(struct text *out, uint64_t count, const char *words)
 /* "1,204 polls took 12.3 s, the longest 4.12 ms; idle for 3 h" */
 static void append_time(const struct run_type *type, struct text *out)
 {
-    if (!type->polls)
+    if (!type->polls || type->kind == RUN_KIND_WORKER) /* whose one poll is its whole life */
         return;
     text_append_char(out, '\n');
     run_append_count(out, type->polls, "poll");

@@ -399,5 +399,6 @@ bool images_begin(struct tracer *tracer)
         return false;
     look(tracer, 0);
     find_loader();
+    tracer->real_image = image_ranges_find((uintptr_t)real.malloc).image;
     return true;
 }

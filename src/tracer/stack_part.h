@@ -60,6 +60,13 @@ struct stack_readable {
     uintptr_t start, end;
 };
 
+/* All of them, by DWARF's numbers; UNWIND_RETURN is pc. */
+struct stack_registers {
+    uint64_t values[UNWIND_REGISTERS];
+    uint32_t known; /* a bit each */
+    bool is_exact;  /* pc was interrupted */
+};
+
 struct stack_memory {
     /* The remembered stack. */
     struct stack_frame *frames; /* frame n is frames[max_frames - n] */
@@ -81,7 +88,8 @@ struct stack_memory {
     struct stack_readable readable[STACK_READABLE_RANGES]; /* the last used first */
     struct stack_known_node known[STACK_KNOWN_NODES];
     struct unwind_scratch scratch;
-    _Alignas(64) uint8_t arrays[]; /* the first ones */
+    struct stack_registers registers, next_registers; /* of tracer/stack_registers.c */
+    _Alignas(64) uint8_t arrays[];                    /* the first ones */
 };
 
 static inline struct stack_frame *stack_frame_at(const struct stack_memory *memory, uint32_t n)
@@ -106,6 +114,10 @@ void stack_read_from(struct stack_memory *memory, uintptr_t sp);
  * here, frame->end says how.
  */
 bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct stack_frame *next);
+
+/* The state of `next`, by all registers: for rules that are UNWIND_OTHER.  false: not to be had. */
+bool stack_step_with_registers(struct stack_memory *memory, const struct stack_frame *frame,
+                               struct stack_frame *next);
 
 /*
  * The stack is memory->fresh, continued by the `kept` outermost remembered frames: makes it the remembered

@@ -152,8 +152,8 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     return id;
 }
 
-uint32_t task_of_new_cell(struct tracer *tracer, struct task_header *header,
-                          const struct task_vtable *vtable)
+uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
+                      const struct task_vtable *vtable)
 {
     struct region_live *entry = live_find(tracer, (uintptr_t)header);
     for (;;) {
@@ -197,6 +197,19 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
         begin_cell(tracer, entry, owner, header, vtable);
     else
         examine_end(entry, owner);
+}
+
+void tasks_settle_all(struct tracer *tracer)
+{
+    uint32_t nr =
+        __atomic_load_n(&tracer->region->tables[REGION_THREADS].nr_rows, __ATOMIC_RELAXED);
+    for (uint32_t place = 1; place < nr && place < tracer->region->tables[REGION_THREADS].max_rows;
+         place++) {
+        struct trace_thread *thread =
+            __atomic_load_n(&tracer->thread_states[place], __ATOMIC_ACQUIRE);
+        if (thread)
+            task_settle(tracer, thread);
+    }
 }
 
 void task_block_made(struct trace_thread *thread, uintptr_t block)

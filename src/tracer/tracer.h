@@ -38,14 +38,15 @@ struct trace_thread {
     uint64_t sample_left; /* bytes to the next sample */
     uint64_t random;
     struct stack_memory *stack;
-    uint32_t next_free; /* place; 0: the last */
-    uint32_t in_real; /* enum hook_allocator: inside of it; 0: not */
+    uint32_t next_free;  /* place; 0: the last */
+    uint32_t in_real;    /* enum hook_allocator: inside of it; 0: not */
     uint64_t last_owner; /* the live table's word of last_block */
     uintptr_t
         image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */
     uint32_t nr_end_rounds; /* of pthread key destructors */
     struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
     uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
+    uint32_t cells[64];     /* tasks that it met lately, by the address of their cells: a guess */
 };
 
 /* The page that a fork wipes. */
@@ -66,6 +67,7 @@ struct tracer {
     uint32_t granule_log2;              /* of new chunks of the live table */
     uint32_t pid;
     uint32_t has_tsc;
+    uint32_t real_image; /* row of REGION_IMAGES: of the malloc behind ours */
     double sample_bytes;
     uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
     struct trace_thread **thread_states; /* by place */
@@ -99,5 +101,47 @@ static inline uint64_t trace_now_coarse(const struct tracer *tracer)
 {
     return __atomic_load_n(&tracer->region->now_ns, __ATOMIC_RELAXED);
 }
-/* The same by the processor's clock. */
-uint64_t trace_now(const struct tracer *tracer);
+/* Without the processor's clock: by the kernel's. */
+uint64_t trace_now_kernel(const struct tracer *tracer);
+
+/* The processor's counter; without it ns. */
+static inline uint64_t trace_ticks(const struct tracer *tracer)
+{
+    return __builtin_expect(tracer->has_tsc, 1) ? __builtin_ia32_rdtsc() : trace_now_kernel(tracer);
+}
+
+/* The clock that holds now, at the rate that the recorder measures (recording/region_clock.c). */
+static inline const struct region_clock *trace_clock(const struct tracer *tracer)
+{
+    /* pairs with set_clock */
+    return &tracer->region
+                ->clocks[__atomic_load_n(&tracer->region->clock_index, __ATOMIC_ACQUIRE) & 1];
+}
+
+/* ns between two readings of the counter.  That of another processor may be a moment ahead of this one's: 0. */
+static inline uint64_t trace_ticks_ns(const struct tracer *tracer, uint64_t ticks)
+{
+    if ((int64_t)ticks < 0)
+        return 0;
+    return __builtin_expect(tracer->has_tsc, 1)
+               ? (uint64_t)((unsigned __int128)ticks * trace_clock(tracer)->mult >> 32)
+               : ticks;
+}
+
+/* The time at a reading of the counter. */
+static inline uint64_t trace_time(const struct tracer *tracer, uint64_t ticks)
+{
+    if (__builtin_expect(!tracer->has_tsc, 0))
+        return ticks;
+    const struct region_clock *clock = trace_clock(tracer);
+    uint64_t passed = ticks - clock->base_tsc;
+    if ((int64_t)passed < 0)
+        passed = 0;
+    return clock->base_ns + (uint64_t)((unsigned __int128)passed * clock->mult >> 32);
+}
+
+/* Now, by the processor's clock. */
+static inline uint64_t trace_now(const struct tracer *tracer)
+{
+    return trace_time(tracer, trace_ticks(tracer));
+}

@@ -10,7 +10,7 @@
 
 #include "tracer/image_ranges.h"
 #include "tracer/loaded_code.h"
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { FIRST_LOG2 = 10, LAST_LOG2 = 20, MAX_PROBES = 4, SIGNAL_CODE_BYTES = 9 };
 
@@ -94,7 +94,8 @@ static struct cache_table *table_to_fill(void)
     if (!is_full || __atomic_exchange_n(&is_growing, 1, __ATOMIC_ACQUIRE))
         return now;
     uint32_t log2 = now ? now->log2 + 1 : FIRST_LOG2;
-    struct cache_table *larger = raw_map(sizeof(*larger) + (sizeof(struct cache_entry) << log2));
+    struct cache_table *larger =
+        sys_map(sizeof(*larger) + (sizeof(struct cache_entry) << log2), -1);
     if (larger && __atomic_load_n(&table, __ATOMIC_RELAXED) == now) {
         larger->log2 = log2;
         __atomic_store_n(&table, larger, __ATOMIC_RELEASE);
@@ -109,7 +110,7 @@ static bool is_signal_return(uint64_t pc)
 {
     static const uint8_t code[SIGNAL_CODE_BYTES] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 5};
     const uint8_t *at = (const uint8_t *)(uintptr_t)pc;
-    if (!raw_is_readable(pc) || !raw_is_readable(pc + SIGNAL_CODE_BYTES - 8))
+    if (!sys_is_readable(pc) || !sys_is_readable(pc + SIGNAL_CODE_BYTES - 8))
         return false;
     return __builtin_memcmp(at, code, sizeof(code)) == 0;
 }
@@ -142,7 +143,7 @@ static union unwind_code make(uint64_t key, struct unwind_scratch *scratch)
 }
 
 static __attribute__((noinline)) union unwind_code code_missed(uint64_t key, uint32_t generation,
-                                                                struct unwind_scratch *scratch)
+                                                               struct unwind_scratch *scratch)
 {
     union unwind_code code = make(key, scratch);
     struct cache_table *in = table_to_fill();

@@ -27,5 +27,4 @@ static inline uint64_t unwind_pc(uint64_t key)
     return key & ~UNWIND_EXACT;
 }
 
-union unwind_code unwind_code_at(uint64_t key, uint32_t generation,
-                                  struct unwind_scratch *scratch);
+union unwind_code unwind_code_at(uint64_t key, uint32_t generation, struct unwind_scratch *scratch);

@@ -114,6 +114,20 @@ class Stacks(unittest.TestCase):
         counts = self.check([program, 2000 if LONG else 60, *libraries], 5000)
         self.assertEqual(counts["broken"], 0)
 
+    def test_frames_in_other_registers(self):
+        libraries = []
+        for name, text in (("late", "int needed(int x); int call(int x) { return needed(x) * 2; }"),
+                           ("needed", "int needed(int x) { return x + 1; }")):
+            library = self.path / f"{name}.so"
+            subprocess.run(["gcc", "-shared", "-fPIC", "-Wl,-z,lazy", "-xc", "-", "-o", library], input=text, text=True,
+                           check=True)
+            libraries.append(library)
+        for command in compilers():
+            with self.subTest(command=command):
+                program = self.build([*command, "-Wl,-z,lazy"], PROGRAMS / "registers.c", "-ldl")
+                counts = self.check([program, 2000 if LONG else 50, *libraries], 1000)
+                self.assertEqual(counts["broken"], 0)
+
     def test_deep_stacks(self):
         program = self.build(["gcc", "-O1"], PROGRAMS / "deep.c")
         counts = self.check([program, 511, 10], 5000)

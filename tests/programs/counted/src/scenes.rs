@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now, JoinHandle, JoinSet, LocalSet};
 
 const WORKERS: usize = 4;
+pub const CROWD: usize = 50;
 
 fn spawn<F>(runtime: &Handle, future: F, end: End, cancels: u64) -> JoinHandle<F::Output>
 where
@@ -328,6 +329,23 @@ fn panics(runtime: &Runtime) {
     });
 }
 
+async fn crowd_member() -> usize {
+    black_box(vec![1u8; 12]).len()
+}
+
+/// All of them are there before the first is polled, and each ends in its first poll.
+fn crowd() {
+    let runtime = one_thread();
+    let handle = runtime.handle().clone();
+    runtime.block_on(async {
+        let spawned: Vec<_> =
+            (0..CROWD).map(|_| spawn(&handle, crowd_member(), End::Finished, 0)).collect();
+        for member in spawned {
+            member.await.unwrap();
+        }
+    });
+}
+
 fn local_set() {
     let runtime = one_thread();
     let local = LocalSet::new();
@@ -448,6 +466,7 @@ pub fn all() -> usize {
         panics(&runtime);
         panics(&single);
     }
+    crowd();
     local_set();
     blocking(&runtime);
     blocking_waits();
