@@ -118,6 +118,7 @@ static void open_file(struct code_file *file)
         return;
     }
     debug_source_load(&file->source);
+    elf_file_symbols(file->source.symbols);
     symbolizer_init(&file->symbolizer, &file->source);
     file->is_usable = true;
 }

@@ -56,10 +56,15 @@ bool traced_blocks_is_region(const struct mapping *mapping)
            str_starts_with(mapping->path, "/memfd:asyncmem");
 }
 
+static bool is_library(const struct target_image *image)
+{
+    return str_ends_with(image->name, "/libasyncmem-trace.so");
+}
+
 bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping)
 {
     const struct target_image *image = target_image_at(target, mapping->start);
-    return image && str_ends_with(image->name, "/libasyncmem-trace.so");
+    return image && is_library(image);
 }
 
 /* The kernel may show one mapping as several. */
@@ -355,12 +360,34 @@ static void find_thread_rows(struct traced_blocks *traced)
     }
 }
 
-void traced_blocks_finish(struct traced_blocks *traced)
+/* What stands in the words through which an image calls its own allocator: hooks of the tracer's library. */
+static void find_stand_ins(const struct traced_blocks *traced, struct target *target)
+{
+    const struct region_view *view = &traced->view;
+    const uint32_t nr = region_nr_rows(view, REGION_SLOTS);
+    target->stand_ins = arena_alloc(&target->arena, (nr + 1) * sizeof(*target->stand_ins));
+    target->nr_stand_ins = 0;
+    for (uint32_t i = 1; i < nr; i++) {
+        const struct region_slot *slot = region_row(view, REGION_SLOTS, i);
+        const struct region_image *image =
+            slot ? region_row(view, REGION_IMAGES, slot->image) : NULL;
+        uint64_t word;
+        if (!image || target_read(target, image->bias + slot->slot_offset, &word, 8) != 8)
+            continue;
+        const struct target_image *code = target_image_at(target, word);
+        if (code && is_library(code))
+            target->stand_ins[target->nr_stand_ins++] =
+                (struct target_stand_in){word, slot->function};
+    }
+}
+
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target)
 {
     size_t nr = 0;
     if (!traced->is_there)
         return;
     find_thread_rows(traced);
+    find_stand_ins(traced, target);
     for (size_t i = 0; i < traced->nr_parts; i++)
         nr += traced->parts[i].nr;
     traced->blocks = memory_resize(NULL, (nr + 1) * sizeof(*traced->blocks));

@@ -79,8 +79,8 @@ void traced_blocks_find(struct traced_blocks *traced, const struct target *targe
 /* Copies blocks, tasks and threads, where that will not take longer than the limit; the target stands still. */
 void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
                         uint64_t limit_ns);
-/* When it runs again: makes `blocks` of what was copied. */
-void traced_blocks_finish(struct traced_blocks *traced);
+/* When it runs again: makes `blocks` of what was copied, and tells the target where hooks stand. */
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target);
 void traced_blocks_deinit(struct traced_blocks *traced);
 
 /* The block that starts at `addr`, or NULL. */

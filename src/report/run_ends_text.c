@@ -26,7 +26,8 @@ static void append_ages(const struct run *run, const struct run_unfinished *row,
         run_append_duration(out, run_age_ns(run, row->last_poll_ns));
         text_append_str(out, " before the end");
     }
-    if (row->tasks > 1 && row->first_last_poll_ns && row->first_last_poll_ns < row->last_poll_ns) {
+    const uint64_t age_ns = run_age_ns(run, row->last_poll_ns);
+    if (row->first_last_poll_ns && run_age_ns(run, row->first_last_poll_ns) / 5 * 4 > age_ns) {
         text_append_str(out, ", one of them ");
         run_append_duration(out, run_age_ns(run, row->first_last_poll_ns));
     }

@@ -8,20 +8,6 @@ static const struct run_site_group *group_of(const struct run_report *report,
     return finding->group ? &report->sites.rows[finding->group - 1] : NULL;
 }
 
-static void append_growth(const struct run_report *report, const struct run_finding *finding,
-                          struct text *out)
-{
-    const struct run_step *steps = run_steps(report->run, NULL);
-    text_append_str(out, "The heap grew: ");
-    run_append_bytes(out, finding->of_bytes);
-    text_append_str(out, " after ");
-    run_append_duration(out, steps[finding->from - 1].t_ns);
-    text_append_str(out, ", ");
-    run_append_bytes(out, finding->bytes);
-    text_append_str(out, " after ");
-    run_append_duration(out, steps[finding->to - 1].t_ns);
-}
-
 /* "tasks of serve_conn", "code outside of tasks" */
 static void append_who(const struct run *run, uint32_t type, struct text *out)
 {
@@ -39,6 +25,28 @@ static void append_who(const struct run *run, uint32_t type, struct text *out)
     text_append_str(out, words[row->kind]);
     if (row->kind != RUN_KIND_WORKER && row->kind != RUN_KIND_THREAD)
         run_append_type_short(run, type, out);
+}
+
+static void append_growth(const struct run_report *report, const struct run_finding *finding,
+                          struct text *out)
+{
+    const struct run_step *steps = run_steps(report->run, NULL);
+    text_append_str(out, "The heap grew: ");
+    run_append_bytes(out, finding->of_bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->from - 1].t_ns);
+    text_append_str(out, ", ");
+    run_append_bytes(out, finding->bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->to - 1].t_ns);
+    if (!finding->type)
+        return;
+    text_append_str(out, ". Most by ");
+    append_who(report->run, finding->type, out);
+    text_append_str(out, ": ");
+    run_append_bytes(out, finding->type_from_bytes);
+    text_append_str(out, ", then ");
+    run_append_bytes(out, finding->type_to_bytes);
 }
 
 static void append_left(const struct run_report *report, const struct run_finding *finding,
@@ -138,7 +146,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);
-        text_append_str(out, " allocations were freed at once, at one place");
+        text_append_str(out, " allocations were freed right after they were made, at one place");
         break;
     default:
         text_append_str(out, "A poll of ");

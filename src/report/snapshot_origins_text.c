@@ -69,9 +69,8 @@ void snapshot_append_maker(const struct snapshot *snapshot, uint32_t maker, uint
         text_printf(out, "task %u", row->task);
         append_name(snapshot, row->name, out);
     } else {
-        text_append_str(out, "a task");
+        text_append_str(out, "an ended task");
         append_name(snapshot, row->name, out);
-        text_append_str(out, " that has ended");
     }
 }
 

@@ -37,6 +37,7 @@ struct images {
     uint32_t looks;
     uint32_t calls; /* atomic; threads that may be in the loader */
     uint32_t nr;
+    uint32_t waited_for; /* images_published, when the recorder was last waited for */
     uint64_t adds, subs; /* of the loader, as the last look saw them */
     struct loaded loaded[MAX_LOADED];
     struct image_range ranges[MAX_LOADED];
@@ -194,8 +195,7 @@ static void set_ranges(void)
     image_ranges_set(images->ranges, images->nr);
 }
 
-/* Compares; true: something changed. */
-static bool compare(struct tracer *tracer)
+static void compare(struct tracer *tracer)
 {
     uint32_t before = tracer->region->images_published;
     images->looks++;
@@ -210,11 +210,32 @@ static bool compare(struct tracer *tracer)
         images->loaded[i] = images->loaded[--images->nr];
     }
     if (tracer->region->images_published == before)
-        return false;
+        return;
     set_ranges();
     __atomic_fetch_add(&tracer->region->image_generation, 1, __ATOMIC_RELEASE);
     sys_futex_wake(&tracer->region->images_published);
-    return true;
+}
+
+static void look_end(void)
+{
+    __atomic_store_n(&images->looking, 0, __ATOMIC_RELEASE);
+    sys_futex_wake(&images->looking);
+}
+
+/*
+ * A stack passes through an image that has no row: libc loaded it by itself, or it is in its constructors.  It
+ * gets its row, without waiting for anybody; a look hooks it later.
+ */
+static void image_met(uintptr_t pc)
+{
+    (void)pc;
+    struct tracer *tracer = tracer_page;
+    uint32_t nobody = 0;
+    if (!tracer->ready || !__atomic_compare_exchange_n(&images->looking, &nobody, 1, false,
+                                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    compare(tracer);
+    look_end();
 }
 
 static void hook_images(struct tracer *tracer)
@@ -246,22 +267,17 @@ static bool look_begin(void)
     return false;
 }
 
-static void look_end(void)
-{
-    __atomic_store_n(&images->looking, 0, __ATOMIC_RELEASE);
-    sys_futex_wake(&images->looking);
-}
-
 /* `others`: how many threads besides may be in the loader. */
 static void look(struct tracer *tracer, uint32_t mine)
 {
     if (!look_begin())
         return;
-    bool has_changed = compare(tracer);
+    compare(tracer);
     uint32_t in_loader = __atomic_load_n(&images->calls, __ATOMIC_ACQUIRE);
-    if (has_changed)
-        ask_wait(tracer->region, &tracer->region->images_seen, tracer->region->images_published,
-                 REGION_IMAGE_WAIT_MS);
+    uint32_t published = tracer->region->images_published; /* also by image_met */
+    if (published != images->waited_for)
+        ask_wait(tracer->region, &tracer->region->images_seen, published, REGION_IMAGE_WAIT_MS);
+    images->waited_for = published;
     if (in_loader <= mine)
         hook_images(tracer);
     look_end();
@@ -398,6 +414,7 @@ bool images_begin(struct tracer *tracer)
     if (!images)
         return false;
     look(tracer, 0);
+    image_ranges_on_unknown(image_met);
     find_loader();
     tracer->real_image = image_ranges_find((uintptr_t)real.malloc).image;
     return true;

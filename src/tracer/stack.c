@@ -120,6 +120,8 @@ static uint32_t site_of(const struct stack_memory *memory, struct region_header 
         lost_add(region, LOST_STACK_CUT);
     if (memory->is_broken)
         lost_add(region, LOST_STACK_BROKEN);
+    else if (memory->is_guessed)
+        lost_add(region, LOST_STACK_GUESSED);
     return memory->site;
 }
 
@@ -136,7 +138,8 @@ static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
         (void)stack_join(memory, region, 0);
     }
     memory->is_broken = stack_frame_at(memory, 1)->end == STACK_ENDS_BROKEN;
-    memory->is_plain = memory->site && !memory->is_cut && !memory->is_broken;
+    memory->is_guessed = memory->is_unsure;
+    memory->is_plain = memory->site && !memory->is_cut && !memory->is_broken && !memory->is_guessed;
     return site_of(memory, region);
 }
 

@@ -75,7 +75,7 @@ struct stack_memory {
     uint32_t max_cells;
     uint32_t generation; /* of images, that it holds for; 0: there is none */
     uint32_t site;
-    uint32_t is_cut, is_broken;
+    uint32_t is_cut, is_broken, is_guessed;
     uint32_t is_plain; /* it has a site and is whole: nothing to tell */
     /* The walk. */
     struct stack_frame *fresh;

@@ -50,5 +50,5 @@ bool sys_is_readable(uintptr_t addr)
 {
     enum { NO_OPERATION = -1, MASK_BYTES = 8 };
     long args[6] = {NO_OPERATION, (long)addr, 0, MASK_BYTES, 0, 0};
-    return sys_call6(SYS_rt_sigprocmask, args) != -EFAULT;
+    return addr && sys_call6(SYS_rt_sigprocmask, args) != -EFAULT; /* of 0 it reads nothing */
 }

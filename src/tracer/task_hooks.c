@@ -52,12 +52,17 @@ static __attribute__((noinline)) uint32_t look_up(struct trace_thread *thread,
     return *guess_of(thread, header) = vtable ? task_of_cell(tracer_page, header, vtable) : 0;
 }
 
+static inline const struct task_vtable *vtable_of(const struct region_task *task)
+{
+    return task_type_vtables[(uint16_t)task->type];
+}
+
 static inline void call_init(struct task_call *call, struct task_header *header,
-                             struct region_task *task)
+                             struct region_task *task, const struct task_vtable *vtable)
 {
     call->header = header;
     call->task = task;
-    call->vtable = task_type_vtables[(uint16_t)task->type];
+    call->vtable = vtable;
     call->state = task_state(header);
     call->await = 0;
     call->flags = (struct task_call_flags){0};
@@ -116,9 +121,9 @@ static __attribute__((noinline)) void begin_cancel(struct trace_thread *thread,
         task_read_await(tracer_page, call);
 }
 
-static inline void begin_poll(struct trace_thread *thread, struct task_call *call, uint64_t now_ns)
+static inline void begin_poll(struct trace_thread *thread, struct task_call *call,
+                              struct region_task *task, uint64_t now_ns)
 {
-    struct region_task *task = call->task;
     thread->row->polls++;
     __atomic_store_n(&task->polls, task->polls + 1, __ATOMIC_RELAXED);
     task->thread = thread->place;
@@ -191,15 +196,17 @@ void task_hook_poll(struct task_header *header)
         poll_plainly(thread, header);
         return;
     }
+    struct region_task *task = &tracer->tasks[id];
+    const struct task_vtable *vtable = vtable_of(task);
     struct task_call call;
-    call_init(&call, header, &tracer->tasks[id]);
+    call_init(&call, header, task, vtable);
     uint64_t began = trace_ticks(tracer);
-    begin_poll(thread, &call, trace_time(tracer, began));
-    enter(thread, &call, call.task, id);
-    call.vtable->poll(header);
+    begin_poll(thread, &call, task, trace_time(tracer, began));
+    enter(thread, &call, task, id);
+    vtable->poll(header);
     if (__builtin_expect(!leave(tracer, thread, &call), 0))
         return;
-    end_poll(tracer, thread, &call, trace_ticks_ns(tracer, trace_ticks(tracer) - began));
+    end_poll(tracer, thread, &call, trace_ns_since(tracer, began));
 }
 
 /* --- schedule ---------------------------------------------------------------------------------- */
@@ -217,7 +224,7 @@ void task_hook_schedule(struct task_header *header)
     }
     struct region_task *task = &tracer->tasks[id];
     __atomic_fetch_add(&task->scheduled, 1, __ATOMIC_RELAXED);
-    task_type_vtables[(uint16_t)task->type]->schedule(header);
+    vtable_of(task)->schedule(header);
 }
 
 /* --- shutdown ---------------------------------------------------------------------------------- */
@@ -252,8 +259,9 @@ void task_hook_shutdown(struct task_header *header)
             vtable->shutdown(header);
         return;
     }
+    struct region_task *task = &tracer->tasks[id];
     struct task_call call;
-    call_init(&call, header, &tracer->tasks[id]);
+    call_init(&call, header, task, vtable_of(task));
     begin_shutdown(tracer, thread, &call, id);
     call.vtable->shutdown(header);
     if (!leave(tracer, thread, &call))

@@ -145,6 +145,8 @@ static bool is_vtable(const struct image *image, const uint64_t *words)
     if (trailer >= UINT32_MAX || first < MIN_CORE_OFFSET || first > MAX_CORE_OFFSET ||
         second > first + MAX_ID_DISTANCE || trailer <= second || (trailer | scheduler | id) % 8)
         return false;
+    if (words[TASK_SLOT_POLL] == (uintptr_t)task_hook_poll)
+        return false; /* hooked already; in tests our code is the image's own */
     for (int i = 0; i < NR_FUNCTIONS; i++)
         if (!is_code(image, words[i]))
             return false;

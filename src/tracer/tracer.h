@@ -70,6 +70,7 @@ struct tracer {
     uint32_t real_image; /* row of REGION_IMAGES: of the malloc behind ours */
     double sample_bytes;
     uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
+    uint64_t free_tasks;                 /* the same of rows of REGION_TASKS; task_rows.c */
     struct trace_thread **thread_states; /* by place */
     uint32_t late_row; /* atomic; of REGION_THREADS, for what ended threads free */
 };
@@ -104,12 +105,6 @@ static inline uint64_t trace_now_coarse(const struct tracer *tracer)
 /* Without the processor's clock: by the kernel's. */
 uint64_t trace_now_kernel(const struct tracer *tracer);
 
-/* The processor's counter; without it ns. */
-static inline uint64_t trace_ticks(const struct tracer *tracer)
-{
-    return __builtin_expect(tracer->has_tsc, 1) ? __builtin_ia32_rdtsc() : trace_now_kernel(tracer);
-}
-
 /* The clock that holds now, at the rate that the recorder measures (recording/region_clock.c). */
 static inline const struct region_clock *trace_clock(const struct tracer *tracer)
 {
@@ -118,17 +113,24 @@ static inline const struct region_clock *trace_clock(const struct tracer *tracer
                 ->clocks[__atomic_load_n(&tracer->region->clock_index, __ATOMIC_ACQUIRE) & 1];
 }
 
-/* ns between two readings of the counter.  That of another processor may be a moment ahead of this one's: 0. */
-static inline uint64_t trace_ticks_ns(const struct tracer *tracer, uint64_t ticks)
+/* A moment: the processor's counter, or where that cannot be used ns since the run's start. */
+static inline uint64_t trace_ticks(const struct tracer *tracer)
 {
-    if ((int64_t)ticks < 0)
-        return 0;
-    return __builtin_expect(tracer->has_tsc, 1)
-               ? (uint64_t)((unsigned __int128)ticks * trace_clock(tracer)->mult >> 32)
-               : ticks;
+    return __builtin_expect(tracer->has_tsc, 1) ? __builtin_ia32_rdtsc() : trace_now_kernel(tracer);
 }
 
-/* The time at a reading of the counter. */
+/* ns since `then` of trace_ticks.  That of another processor may be a moment ahead of this one's: 0. */
+static inline uint64_t trace_ns_since(const struct tracer *tracer, uint64_t then)
+{
+    if (__builtin_expect(!tracer->has_tsc, 0))
+        return trace_now_kernel(tracer) - then;
+    uint64_t passed = __builtin_ia32_rdtsc() - then;
+    if ((int64_t)passed < 0)
+        return 0;
+    return (uint64_t)((unsigned __int128)passed * trace_clock(tracer)->mult >> 32);
+}
+
+/* ns since the run's start. */
 static inline uint64_t trace_time(const struct tracer *tracer, uint64_t ticks)
 {
     if (__builtin_expect(!tracer->has_tsc, 0))

@@ -43,6 +43,8 @@ static const struct {
     {"main", NULL, NULL, "main", RUN_FRAME_RUNTIME},
     {"__libc_start_call_main", NULL, NULL, "__libc_start_call_main", RUN_FRAME_RUNTIME},
     {"main", "main", "/home/me/c/main.c", "main", RUN_FRAME_USER},
+    {"__libc_start_main_impl", "__libc_start_main_impl", "./csu/../csu/libc-start.c",
+     "__libc_start_main_impl", RUN_FRAME_RUNTIME},
     {"deflateInit_", NULL, NULL, "deflateInit_", RUN_FRAME_LIBRARY},
 };
 
@@ -70,6 +72,14 @@ static void the_tracer_is_its_own_kind(void **state)
     (void)state;
     assert_int_equal(frame_kind(&frame, "/usr/lib/asyncmem/libasyncmem-trace.so"),
                      RUN_FRAME_TRACER);
+}
+
+static void what_the_system_brings(void **state)
+{
+    const struct frame frame = {.function = "qsort_r", .file = "./stdlib/msort.c"};
+    (void)state;
+    assert_int_equal(frame_kind(&frame, "/usr/lib/x86_64-linux-gnu/libc.so.6"), RUN_FRAME_LIBRARY);
+    assert_int_equal(frame_kind(&frame, "/home/me/c/program"), RUN_FRAME_USER);
 }
 
 /* Any text is a name to somebody. */
@@ -113,9 +123,8 @@ static void nothing_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_kinds),
-        cmocka_unit_test(the_tracer_is_its_own_kind),
-        cmocka_unit_test(any_text),
+        cmocka_unit_test(names_and_kinds),        cmocka_unit_test(the_tracer_is_its_own_kind),
+        cmocka_unit_test(what_the_system_brings), cmocka_unit_test(any_text),
         cmocka_unit_test(nothing_known),
     };
     return cmocka_run_group_tests_name("frame_names", tests, NULL, NULL);

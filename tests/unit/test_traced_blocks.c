@@ -85,7 +85,7 @@ static void copy(struct traced_blocks *traced)
 {
     traced_blocks_copy(traced, &world.target, UINT64_MAX);
     target_resume(&world.target);
-    traced_blocks_finish(traced);
+    traced_blocks_finish(traced, &world.target);
 }
 
 static uint64_t pages_of(int fd)
