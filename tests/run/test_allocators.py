@@ -39,7 +39,7 @@ class Allocators(unittest.TestCase):
         result, document, counts = traced(self, [pathlib.Path(folder) / f"allocators-{kind}", *arguments])
         self.assertEqual(result.status, 0, result.err + result.told)
         truth = json.loads(result.out)
-        self.assertEqual(lost(document), {})
+        self.assertEqual(lost(document, but=("await_cut",)), {})  # where the plan was not ready at the abort
         self.check_totals(document, truth, counts, kind)
         self.check_tasks(document, truth)
         return document
