@@ -43,7 +43,7 @@ static void add_unfinished(struct run_table *table, const struct run *run,
     if (row->oldest_ns)
         run_append_duration(&cells->cells[3], run_age_ns(run, row->oldest_ns));
     run_append_type(run, row->type, &cells->cells[4]);
-    run_append_await(run, row->await, &cells->cells[5]);
+    run_append_await(run, row->await, false, &cells->cells[5]);
     append_ages(run, row, &cells->note);
 }
 
@@ -91,7 +91,7 @@ static void add_early(struct run_table *table, const struct run *run,
     run_append_type(run, early->type, &row->cells[2]);
     if (early->end == RUN_END_NEVER_POLLED && !early->await)
         return;
-    run_append_await(run, early->await, &row->cells[3]);
+    run_append_await(run, early->await, false, &row->cells[3]);
 }
 
 void run_put_early(const struct run_report *report, const struct display *display)

@@ -52,12 +52,15 @@ static void append_growth(const struct run_report *report, const struct run_find
 static void append_left(const struct run_report *report, const struct run_finding *finding,
                         struct text *out)
 {
+    text_append_str(out, run_estimate(report));
     run_append_bytes(out, finding->bytes);
     text_append_str(out, " of the ");
+    text_append_str(out, run_estimate(report));
     run_append_bytes(out, finding->of_bytes);
     text_append_str(out, " that are still allocated were allocated by ");
     append_who(report->run, finding->type, out);
     text_append_str(out, ", in ");
+    text_append_str(out, run_estimate(report));
     run_append_count(out, finding->count, "block");
 }
 
@@ -69,7 +72,7 @@ static void append_unfinished(const struct run_report *report, const struct run_
     text_append_str(out, " of ");
     run_append_type_short(report->run, finding->type, out);
     text_append_str(out, " have not ended; they wait at ");
-    run_append_await(report->run, finding->await, out);
+    run_append_await(report->run, finding->await, false, out);
     if (row->waits_for.v) {
         text_append_str(out, " for: ");
         display_escape(run_string(report->run, row->waits_for), out);
@@ -94,7 +97,7 @@ static void append_dropped(const struct run_report *report, const struct run_fin
     text_append_str(out, " never finished: they waited ");
     if (run_await_shown(report->run, finding->await)) {
         text_append_str(out, "at ");
-        run_append_await(report->run, finding->await, out);
+        run_append_await(report->run, finding->await, false, out);
         text_append_char(out, ' ');
     }
     text_append_str(out, "until their runtime ended; at most ");
@@ -143,6 +146,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         text_append_str(out, " at once");
         break;
     case RUN_FINDING_TEMPORARY:
+        text_append_str(out, run_estimate(report));
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);

@@ -173,8 +173,8 @@ static void put_sampling(const struct run *run, const struct display *display, s
     if (facts->stacks == RUN_STACKS_SAMPLED) {
         text_append_str(line, "of a sample, one every ");
         run_append_bytes(line, facts->sample_bytes);
-        text_append_str(line, " on average: figures of places are estimates, ± one standard "
-                              "deviation; those of tasks and types are exact");
+        text_append_str(line, " on average: figures with ~ are estimates, ± one standard "
+                              "deviation; those of tasks and of the whole run are exact");
     } else {
         text_append_str(line, "none were taken (--stacks none): places are not known");
     }
