@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "analysis/run_stacks.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ enum part {
     PART_STD,     /* alloc, core, std; allocators */
     PART_UNKNOWN, /* code of which nothing is known */
     PART_LIBRARY, /* other crates, system libraries */
+    PART_ASYNC,   /* bodies of other crates' async functions: steps of the async program */
     PART_OWN,
 };
 
@@ -47,13 +49,40 @@ static bool is_allocator(const char *full)
     return strstr(full, "GlobalAlloc>::") || strstr(full, "GlobalAlloc for ");
 }
 
+/* A body of an async function has its short name, but is a closure in the linkage name. */
+static bool is_async(const char *function, const char *full)
+{
+    const size_t length = strlen(full);
+    return length && full[length - 1] == '}' &&
+           (!strchr(function, '{') || strstr(function, "{async"));
+}
+
+/* The crate that a path begins with: of "<&mut a::B as c::D>::e" a. */
+static uint64_t hash_crate(const char *full)
+{
+    size_t length = 0;
+    for (bool more = true; more;) {
+        more = false;
+        static const char *const before[] = {"<", "&", "*", "(", "[", "mut ", "dyn "};
+        for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++)
+            if (strncmp(full, before[i], strlen(before[i])) == 0) {
+                full += strlen(before[i]);
+                more = true;
+            }
+    }
+    while (isalnum((unsigned char)full[length]) || full[length] == '_')
+        length++;
+    return strncmp(full + length, "::", 2) == 0 ? hash_bytes(full, length, 0) : 0;
+}
+
 static enum part find_part(const struct run *run, const struct run_frame *frame, const char *image)
 {
     const char *full = run_string(run, frame->full), *function = run_string(run, frame->function);
     const bool has_file = frame->file.v != 0;
     if (frame->kind == RUN_FRAME_TRACER || frame->kind == RUN_FRAME_RUNTIME)
         return PART_HIDDEN;
-    if (frame->kind == RUN_FRAME_STD || is_allocator(full))
+    if (frame->kind == RUN_FRAME_STD || is_allocator(full) ||
+        strstr(run_string(run, frame->file), "/rust/deps/")) /* what std itself is built of */
         return PART_STD;
     if (!strstr(full, "::") && is_start(function))
         return PART_HIDDEN;
@@ -61,7 +90,7 @@ static enum part find_part(const struct run *run, const struct run_frame *frame,
         (!has_file && strncmp(function, "0x", 2) == 0))
         return PART_UNKNOWN;
     if (frame->kind == RUN_FRAME_LIBRARY || is_system(image))
-        return PART_LIBRARY;
+        return is_async(function, full) ? PART_ASYNC : PART_LIBRARY;
     return PART_OWN;
 }
 
@@ -75,6 +104,7 @@ static void find_parts(struct run_stack_parts *parts, const struct run_place *pl
         const uint32_t at = place->first_frame - 1 + i;
         parts->parts[at] = (uint8_t)find_part(run, &frames[at], image);
         parts->names[at] = hash_str(run_string(run, frames[at].function), 0);
+        parts->crates[at] = hash_crate(run_string(run, frames[at].full));
     }
 }
 
@@ -85,7 +115,8 @@ void run_stack_parts_init(struct run_stack_parts *parts, const struct run *run)
     run_frames(run, &nr);
     *parts = (struct run_stack_parts){.run = run,
                                       .parts = memory_alloc(nr + 1),
-                                      .names = memory_alloc((nr + 1) * sizeof(*parts->names))};
+                                      .names = memory_alloc((nr + 1) * sizeof(*parts->names)),
+                                      .crates = memory_alloc((nr + 1) * sizeof(*parts->crates))};
     for (size_t i = 0; i < nr_places; i++)
         find_parts(parts, &places[i]);
 }
@@ -94,6 +125,7 @@ void run_stack_parts_deinit(struct run_stack_parts *parts)
 {
     free(parts->parts);
     free(parts->names);
+    free(parts->crates);
 }
 
 static enum part part_of(const struct run_stack_parts *code, uint32_t frame_id)
@@ -204,6 +236,11 @@ static void reverse(struct run_stack *stack)
     }
 }
 
+static bool is_of_library(enum part part)
+{
+    return part == PART_LIBRARY || part == PART_ASYNC;
+}
+
 /* True when the walk may end: nothing more is wanted. */
 static bool note_ends(struct run_stack *stack, enum part part, const struct run_stack_frame *frame)
 {
@@ -214,6 +251,26 @@ static bool note_ends(struct run_stack *stack, enum part part, const struct run_
     return stack->own.place;
 }
 
+/*
+ * Where nothing is the program's own, the crate that wrote the outermost function stands for it: what runs as
+ * a task may be a library's future.
+ */
+static void find_stand_in(const struct run_stack_parts *code, uint32_t node,
+                          struct run_stack *stack)
+{
+    struct walk walk = {.run = code->run, .node = node};
+    uint64_t crate = 0;
+    for (struct run_stack_frame frame; next_frame(&walk, &frame);)
+        if (is_of_library(part_of(code, frame.frame)) && code->crates[frame.frame - 1])
+            crate = code->crates[frame.frame - 1];
+    walk = (struct walk){.run = code->run, .node = node};
+    for (struct run_stack_frame frame; crate && next_frame(&walk, &frame);)
+        if (is_of_library(part_of(code, frame.frame)) && code->crates[frame.frame - 1] == crate) {
+            stack->own = frame;
+            return;
+        }
+}
+
 void run_stack_ends(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack)
 {
     struct walk walk = {.run = code->run, .node = node};
@@ -222,22 +279,21 @@ void run_stack_ends(const struct run_stack_parts *code, uint32_t node, struct ru
     for (struct run_stack_frame frame; next_frame(&walk, &frame);)
         if (note_ends(stack, part_of(code, frame.frame), &frame))
             return;
+    find_stand_in(code, node, stack);
 }
 
 void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack)
 {
     struct walk walk = {.run = code->run, .node = node};
     struct fold fold = {.code = code, .stack = stack, .is_inner = true};
-    stack->nr_shown = 0;
-    stack->own = stack->outside = (struct run_stack_frame){0};
+    run_stack_ends(code, node, stack);
     for (struct run_stack_frame frame; next_frame(&walk, &frame);) {
         const enum part part = part_of(code, frame.frame);
-        note_ends(stack, part, &frame);
         if (part == PART_LIBRARY || part == PART_UNKNOWN) {
             keep_library(&fold, &frame);
         } else if (part == PART_HIDDEN) {
             fold.hidden = frame;
-        } else if (part == PART_OWN) {
+        } else if (part == PART_OWN || part == PART_ASYNC) {
             keep_called(&fold);
             keep(&fold, &frame);
             fold.nr_library = 0;

@@ -6,7 +6,7 @@
  *
  * Left out: the tracer, alloc, core and std, allocators, tokio's polling and scheduling, the start of the
  * program or thread.
- * Of frames of other crates in a row the first called stays, and of the innermost row the last too; what
+ * Bodies of async functions stay, whoever wrote them.  Of other frames of other crates in a row the first called stays, and of the innermost row the last too; what
  * is missing between two shown frames is a gap.  Inlined frames count as frames.  A place of which no
  * function is known stands for itself and is nobody's own.
  */
@@ -27,7 +27,7 @@ struct run_stack_frame {
 struct run_stack_parts {
     const struct run *run;
     uint8_t *parts;
-    uint64_t *names; /* equal ones have equal hashes */
+    uint64_t *names, *crates; /* equal ones have equal hashes; crates 0: unknown */
 };
 
 void run_stack_parts_init(struct run_stack_parts *code, const struct run *run);

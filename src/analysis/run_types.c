@@ -11,12 +11,23 @@ struct by_peak {
     const struct run_type *types;
 };
 
+static uint64_t whole_peak(const struct by_peak *by, uint32_t at)
+{
+    const uint64_t each = run_type_each_bytes(&by->types[at]);
+    uint64_t peak = by->peaks[at], futures;
+    if (each == RUN_UNKNOWN || __builtin_mul_overflow(each, by->types[at].most_at_once, &futures))
+        return peak;
+    run_sum_add(&peak, futures);
+    return peak;
+}
+
 static int more_at_peak(const void *a, const void *b, void *context)
 {
     const struct by_peak *by = context;
     const uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
-    if (by->peaks[i] != by->peaks[j])
-        return by->peaks[i] > by->peaks[j] ? -1 : 1;
+    const uint64_t a_bytes = whole_peak(by, i), b_bytes = whole_peak(by, j);
+    if (a_bytes != b_bytes)
+        return a_bytes > b_bytes ? -1 : 1;
     return run_order_by(by->types[i].allocated_bytes, by->types[j].allocated_bytes, i, j);
 }
 

@@ -80,6 +80,8 @@ static const struct {
     [LOST_EXEC] = {"exec", "programs that replaced this one could not be traced"},
     [LOST_AWAIT_CUT] = {"await_cut",
                         "tasks ended at an await that could not be read at that moment"},
+    [LOST_STACK_GUESSED] = {"stack_guessed", "stacks pass code without unwind tables and were "
+                                             "followed by frame pointers: callers may be missing"},
 };
 
 static void add_losts(struct run_building *build)

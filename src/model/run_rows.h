@@ -101,7 +101,9 @@ struct run_type {
     uint64_t peak_bytes_sum, peak_bytes_max;             /* of tasks; mean = sum / tasks */
     uint64_t cell_bytes;                                 /* of one cell; RUN_UNKNOWN */
     uint64_t header_bytes, padding_bytes, payload_bytes; /* that it is made of; RUN_UNKNOWN */
-    uint64_t live_cells; /* cells that are still allocated: live tasks and kept outputs */
+    uint64_t live_cells;  /* cells that are still allocated: live tasks and kept outputs */
+    uint64_t boxed_bytes; /* of the future where the cell has only a box of it; RUN_UNKNOWN; 0: it
+                           * has the future itself */
 };
 
 /* Tasks that have not been folded into their type: alive, or something that they allocated is. */

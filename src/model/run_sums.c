@@ -228,6 +228,23 @@ static void close_polls(struct run_building *build)
     rest->polls_cancel += facts->polls_cancel - cancels;
 }
 
+/* The highest that live bytes were since the last publishing, as far as one thread knows. */
+static uint64_t unpublished_peak(const struct run_building *build)
+{
+    uint64_t live = __atomic_load_n(&build->region->header->live_bytes, __ATOMIC_RELAXED);
+    uint64_t highest = 0;
+    uint32_t nr = region_nr_rows(build->region, REGION_THREADS);
+    for (uint32_t id = 1; id < nr; id++) {
+        const struct region_thread *row = region_row(build->region, REGION_THREADS, id);
+        int64_t peak = row ? __atomic_load_n(&row->unpublished_peak, __ATOMIC_RELAXED) : 0;
+        uint64_t sum;
+        if (peak > 0 && peak <= REGION_PUBLISH_BYTES && /* else it is being published */
+            !__builtin_add_overflow(live, (uint64_t)peak, &sum) && sum > highest)
+            highest = sum;
+    }
+    return highest;
+}
+
 static void sum_live(struct run_building *build)
 {
     size_t nr;
@@ -240,8 +257,11 @@ static void sum_live(struct run_building *build)
     const struct region_header *header = build->region->header;
     facts->peak_bytes = __atomic_load_n(&header->peak_bytes, __ATOMIC_RELAXED);
     facts->peak_ns = __atomic_load_n(&header->peak_ns, __ATOMIC_RELAXED);
-    if (facts->peak_bytes < facts->live_bytes) { /* not published yet */
-        facts->peak_bytes = facts->live_bytes;
+    uint64_t not_published = unpublished_peak(build);
+    if (not_published < facts->live_bytes)
+        not_published = facts->live_bytes;
+    if (facts->peak_bytes < not_published) {
+        facts->peak_bytes = not_published;
         facts->peak_ns = build->now_ns;
     }
 }

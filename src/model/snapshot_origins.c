@@ -198,7 +198,7 @@ static void add_place(struct snapshot_building *build, const struct region_node 
     const struct run_symbol_at at = {
         .code = image ? &image->code : NULL,
         .offset = image ? node->pc - image->bias : node->pc,
-        .is_exact = node->is_pc_exact != 0,
+        .is_exact = node->is_pc_exact & 1,
     };
     const struct run_symbol_frame *frames = run_symbols_find(build->making->symbols, &at, &nr);
     for (uint32_t i = 0; i < nr; i++)

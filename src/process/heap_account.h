@@ -30,6 +30,8 @@ struct heap_account {
     struct heap_classes classes;
 };
 
+/* How long a stop for the account may last. */
+uint64_t heap_stop_limit_ns(const struct heap_options *options);
 /* In the stopped target: decides whether and how. */
 void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options);

@@ -56,10 +56,15 @@ bool traced_blocks_is_region(const struct mapping *mapping)
            str_starts_with(mapping->path, "/memfd:asyncmem");
 }
 
+static bool is_library(const struct target_image *image)
+{
+    return str_ends_with(image->name, "/libasyncmem-trace.so");
+}
+
 bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping)
 {
     const struct target_image *image = target_image_at(target, mapping->start);
-    return image && str_ends_with(image->name, "/libasyncmem-trace.so");
+    return image && is_library(image);
 }
 
 /* The kernel may show one mapping as several. */
@@ -235,8 +240,7 @@ static void copy_threads(struct traced_blocks *traced)
     for (uint32_t i = 1; i < nr; i++) {
         const struct region_thread *row = region_row(&traced->view, REGION_THREADS, i);
         struct traced_thread *copy = &traced->threads[i];
-        *copy = row ? (struct traced_thread){.tid = row->tid, .task = row->task}
-                    : (struct traced_thread){0};
+        *copy = (struct traced_thread){.tid = row ? row->tid : 0};
         if (row)
             memcpy(copy->name, row->name, sizeof(copy->name) - 1);
     }
@@ -283,7 +287,9 @@ static void cut_parts(struct traced_blocks *traced)
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
 static void make_room(struct traced_blocks *traced)
 {
+    const uint64_t began = now_ns();
     copy_part(traced, 0, 0);
+    traced->estimate_ns = now_ns() - began;
     cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
@@ -318,9 +324,18 @@ static bool copy_through_target(struct traced_blocks *traced, const struct targe
     return false;
 }
 
-void traced_blocks_copy(struct traced_blocks *traced, const struct target *target)
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns)
 {
     const uint64_t began = now_ns();
+    if (traced->is_there && traced->estimate_ns > limit_ns) {
+        traced->is_there = false;
+        set_problem(traced,
+                    "its table of blocks was left out, as a copy of it would have held the program "
+                    "for about %llu ms more; --stop-limit %llu allows it",
+                    (unsigned long long)(traced->estimate_ns / 1000000),
+                    (unsigned long long)(traced->estimate_ns / 500000));
+    }
     if (traced->is_there && traced->is_clone)
         traced->is_there = copy_through_target(traced, target);
     if (!traced->is_there)
@@ -332,11 +347,47 @@ void traced_blocks_copy(struct traced_blocks *traced, const struct target *targe
     traced->copy_ns = now_ns() - began;
 }
 
-void traced_blocks_finish(struct traced_blocks *traced)
+/* A place is used again: it is its newest thread's. */
+static void find_thread_rows(struct traced_blocks *traced)
+{
+    for (uint32_t i = 1; i < traced->nr_tasks; i++) {
+        const struct traced_task *task = &traced->tasks[i];
+        if (!task->id || task->kind != REGION_TASK_THREAD || task->thread >= traced->nr_threads)
+            continue;
+        struct traced_thread *thread = &traced->threads[task->thread];
+        if (!thread->task || traced->tasks[thread->task].id < task->id)
+            thread->task = i;
+    }
+}
+
+/* What stands in the words through which an image calls its own allocator: hooks of the tracer's library. */
+static void find_stand_ins(const struct traced_blocks *traced, struct target *target)
+{
+    const struct region_view *view = &traced->view;
+    const uint32_t nr = region_nr_rows(view, REGION_SLOTS);
+    target->stand_ins = arena_alloc(&target->arena, (nr + 1) * sizeof(*target->stand_ins));
+    target->nr_stand_ins = 0;
+    for (uint32_t i = 1; i < nr; i++) {
+        const struct region_slot *slot = region_row(view, REGION_SLOTS, i);
+        const struct region_image *image =
+            slot ? region_row(view, REGION_IMAGES, slot->image) : NULL;
+        uint64_t word;
+        if (!image || target_read(target, image->bias + slot->slot_offset, &word, 8) != 8)
+            continue;
+        const struct target_image *code = target_image_at(target, word);
+        if (code && is_library(code))
+            target->stand_ins[target->nr_stand_ins++] =
+                (struct target_stand_in){word, slot->function};
+    }
+}
+
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target)
 {
     size_t nr = 0;
     if (!traced->is_there)
         return;
+    find_thread_rows(traced);
+    find_stand_ins(traced, target);
     for (size_t i = 0; i < traced->nr_parts; i++)
         nr += traced->parts[i].nr;
     traced->blocks = memory_resize(NULL, (nr + 1) * sizeof(*traced->blocks));

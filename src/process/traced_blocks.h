@@ -32,7 +32,7 @@ struct traced_task {
 /* A row of REGION_THREADS as it was. */
 struct traced_thread {
     uint32_t tid;  /* 0: the place was free */
-    uint32_t task; /* whose place it was */
+    uint32_t task; /* whose place it was: row of REGION_TASKS; 0: unknown */
     char name[16]; /* ended by a NUL */
 };
 
@@ -58,9 +58,10 @@ struct traced_blocks {
     size_t nr_tasks, tasks_capacity;
     struct traced_thread *threads; /* by row */
     size_t nr_threads, threads_capacity;
-    uint64_t lost;     /* events that the tracer could not enter into the live table */
-    uint64_t copy_ns;  /* how long the target stood still for it */
-    char problem[400]; /* why it is not there although the target is traced; "" */
+    uint64_t lost;        /* events that the tracer could not enter into the live table */
+    uint64_t estimate_ns; /* how long the copy will take, at most; 0: unknown */
+    uint64_t copy_ns;     /* how long the target stood still for it */
+    char problem[400];    /* why it is not there although the target is traced; "" */
 };
 
 /* Is that the live region of a traced program?  By its name only. */
@@ -75,10 +76,11 @@ bool traced_blocks_is_tracer(const struct target *target, const struct mapping *
  */
 void traced_blocks_find(struct traced_blocks *traced, const struct target *target,
                         const struct region_view *region);
-/* Copies blocks, tasks and threads; the target stands still. */
-void traced_blocks_copy(struct traced_blocks *traced, const struct target *target);
-/* When it runs again: makes `blocks` of what was copied. */
-void traced_blocks_finish(struct traced_blocks *traced);
+/* Copies blocks, tasks and threads, where that will not take longer than the limit; the target stands still. */
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns);
+/* When it runs again: makes `blocks` of what was copied, and tells the target where hooks stand. */
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target);
 void traced_blocks_deinit(struct traced_blocks *traced);
 
 /* The block that starts at `addr`, or NULL. */

@@ -11,7 +11,8 @@
 static const struct {
     int resource;
     bool is_raised; /* to the most that is allowed; else none at all */
-} limits[NR_MANNERS_LIMITS] = {{RLIMIT_FSIZE, true}, {RLIMIT_AS, true}, {RLIMIT_CORE, false}};
+} limits[NR_MANNERS_LIMITS] = {
+    {RLIMIT_FSIZE, true}, {RLIMIT_AS, true}, {RLIMIT_NOFILE, true}, {RLIMIT_CORE, false}};
 
 /* Closed standard files are filled until exec: else a socket of ours could be what somebody prints to. */
 static void fill_standard_files(void)

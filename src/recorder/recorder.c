@@ -97,8 +97,13 @@ static bool start_program(struct recorder *recorder, int *exit_status, struct er
     };
     if (recorder->main)
         checkpoint_check_output(recorder);
-    if (!spawn_program(&request, exit_status, err))
+    if (!spawn_program(&request, exit_status, err)) {
+        if (*exit_status == STATUS_FAILED) {
+            give_up(recorder, err->message);
+            *exit_status = spawn_in_place(request.arguments, request.manners, err);
+        }
         return false;
+    }
     signals_begin(&recorder->signals, recorder->pid);
     return true;
 }
@@ -203,6 +208,8 @@ bool recorder_run(struct recorder_result *result, const struct recorder_options 
     if (ok) {
         manners_leave_files(options->keeps_stdout, true);
         recorder.next_checkpoint_ns = recorder_clock_ns() + options->checkpoint_s * 1000000000;
+        if (recorder.main)
+            plans_begin(&recorder);
         recorder_loop(&recorder);
         finish(&recorder, result);
     }

@@ -77,6 +77,7 @@ enum region_lost {
     LOST_LATE_IMAGE,     /* images loaded while tasks of theirs may have run unseen */
     LOST_EXEC,           /* programs that replaced this one and could not be followed */
     LOST_AWAIT_CUT,      /* await trees that could not be read at a task's end */
+    LOST_STACK_GUESSED,  /* stacks that were followed through code without unwind tables */
     NR_REGION_LOST = 32, /* room for more; all are written */
 };
 

@@ -8,20 +8,6 @@ static const struct run_site_group *group_of(const struct run_report *report,
     return finding->group ? &report->sites.rows[finding->group - 1] : NULL;
 }
 
-static void append_growth(const struct run_report *report, const struct run_finding *finding,
-                          struct text *out)
-{
-    const struct run_step *steps = run_steps(report->run, NULL);
-    text_append_str(out, "The heap grew: ");
-    run_append_bytes(out, finding->of_bytes);
-    text_append_str(out, " after ");
-    run_append_duration(out, steps[finding->from - 1].t_ns);
-    text_append_str(out, ", ");
-    run_append_bytes(out, finding->bytes);
-    text_append_str(out, " after ");
-    run_append_duration(out, steps[finding->to - 1].t_ns);
-}
-
 /* "tasks of serve_conn", "code outside of tasks" */
 static void append_who(const struct run *run, uint32_t type, struct text *out)
 {
@@ -39,6 +25,28 @@ static void append_who(const struct run *run, uint32_t type, struct text *out)
     text_append_str(out, words[row->kind]);
     if (row->kind != RUN_KIND_WORKER && row->kind != RUN_KIND_THREAD)
         run_append_type_short(run, type, out);
+}
+
+static void append_growth(const struct run_report *report, const struct run_finding *finding,
+                          struct text *out)
+{
+    const struct run_step *steps = run_steps(report->run, NULL);
+    text_append_str(out, "The heap grew: ");
+    run_append_bytes(out, finding->of_bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->from - 1].t_ns);
+    text_append_str(out, ", ");
+    run_append_bytes(out, finding->bytes);
+    text_append_str(out, " after ");
+    run_append_duration(out, steps[finding->to - 1].t_ns);
+    if (!finding->type)
+        return;
+    text_append_str(out, ". Most by ");
+    append_who(report->run, finding->type, out);
+    text_append_str(out, ": ");
+    run_append_bytes(out, finding->type_from_bytes);
+    text_append_str(out, ", then ");
+    run_append_bytes(out, finding->type_to_bytes);
 }
 
 static void append_left(const struct run_report *report, const struct run_finding *finding,
@@ -76,6 +84,31 @@ static void append_unfinished(const struct run_report *report, const struct run_
     }
 }
 
+static void append_dropped(const struct run_report *report, const struct run_finding *finding,
+                           struct text *out)
+{
+    const struct run_type *type = &run_types(report->run, NULL)[finding->type - 1];
+    run_append_count(out, finding->count, "task");
+    text_append_str(out, " of ");
+    run_append_type_short(report->run, finding->type, out);
+    text_append_str(out, " never finished: they waited ");
+    if (run_await_shown(report->run, finding->await)) {
+        text_append_str(out, "at ");
+        run_append_await(report->run, finding->await, out);
+        text_append_char(out, ' ');
+    }
+    text_append_str(out, "until their runtime ended; at most ");
+    run_append_number(out, type->most_at_once);
+    text_append_str(out, " were there at once");
+    if (type->cell_bytes != RUN_UNKNOWN && type->peak_bytes_sum != RUN_UNKNOWN) {
+        text_append_str(out, ", each with a cell of ");
+        run_append_bytes(out, type->cell_bytes);
+        text_append_str(out, " and, on average, ");
+        run_append_bytes(out, type->peak_bytes_sum / type->tasks);
+        text_append_str(out, " allocated at its peak");
+    }
+}
+
 static void append_sentence(const struct run_report *report, const struct run_finding *finding,
                             struct text *out)
 {
@@ -88,6 +121,9 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         break;
     case RUN_FINDING_UNFINISHED:
         append_unfinished(report, finding, out);
+        break;
+    case RUN_FINDING_DROPPED:
+        append_dropped(report, finding, out);
         break;
     case RUN_FINDING_KEPT:
         run_append_number(out, finding->count);
@@ -110,7 +146,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);
-        text_append_str(out, " allocations were freed at once, at one place");
+        text_append_str(out, " allocations were freed right after they were made, at one place");
         break;
     default:
         text_append_str(out, "A poll of ");

@@ -33,6 +33,8 @@ static void put_type_sums(struct text *out, const struct run_type *type)
     run_json_number(out, "longest_poll_ns", type->longest_poll_ns);
     run_json_number(out, "idle_ns", type->idle_ns);
     run_json_number(out, "cell_bytes", type->cell_bytes);
+    run_json_number(out, "boxed_bytes", type->boxed_bytes);
+    run_json_number(out, "each_bytes", run_type_each_bytes(type));
     run_json_number(out, "header_bytes", type->header_bytes);
     run_json_number(out, "padding_bytes", type->padding_bytes);
     run_json_number(out, "payload_bytes", type->payload_bytes);

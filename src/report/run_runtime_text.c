@@ -54,11 +54,15 @@ static void add_runtime(struct run_table *table, const struct run *run,
                         const struct run_runtime *runtime)
 {
     struct run_table_row *row = run_table_add(table);
-    run_append_number(&row->cells[0], runtime->cells);
-    run_append_bytes(&row->cells[1], runtime->cell_header_bytes);
-    run_append_bytes(&row->cells[2], runtime->cell_padding_bytes);
-    run_append_bytes(&row->cells[3], runtime->cell_payload_bytes);
-    run_append_bytes(&row->cells[4], run_bytes_beyond(runtime));
+    if (runtime->cells) {
+        run_append_number(&row->cells[0], runtime->cells);
+        run_append_bytes(&row->cells[1], runtime->cell_header_bytes);
+        run_append_bytes(&row->cells[2], runtime->cell_padding_bytes);
+        run_append_bytes(&row->cells[3], runtime->cell_payload_bytes);
+        run_append_bytes(&row->cells[4], run_bytes_beyond(runtime));
+    } else {
+        text_append_char(&row->cells[0], '-');
+    }
     display_escape(runtime->name.v ? run_string(run, runtime->name) : "unknown runtime",
                    &row->cells[5]);
     if (runtime->kind != RUN_KIND_UNKNOWN)
@@ -70,7 +74,7 @@ void run_put_runtime(const struct run_report *report, const struct display *disp
 {
     static const struct run_table_column columns[] = {
         {"CELLS", RUN_CELL_NUMBER},   {"HEADERS", RUN_CELL_NUMBER}, {"PADDING", RUN_CELL_NUMBER},
-        {"FUTURES", RUN_CELL_NUMBER}, {"EACH", RUN_CELL_NUMBER},    {"RUNTIME", RUN_CELL_WORDS},
+        {"FUTURES", RUN_CELL_NUMBER}, {"EACH", RUN_CELL_NUMBER},    {"RUNTIME", RUN_CELL_NAME},
         {NULL, RUN_CELL_NAME}};
     size_t nr;
     const struct run_runtime *runtimes = run_runtimes(report->run, &nr);

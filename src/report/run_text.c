@@ -152,9 +152,10 @@ static void put_lost(const struct run *run, const struct display *display, struc
     for (size_t i = 0; i < nr; i++) {
         if (!losts[i].count)
             continue;
-        run_append_number(line, losts[i].count);
-        text_append_char(line, ' ');
         display_escape(run_string(run, losts[i].text), line);
+        text_append_str(line, " (");
+        run_append_number(line, losts[i].count);
+        text_append_str(line, ")");
         put_fact(display, any ? "" : "Missing", line);
         any = true;
     }

@@ -85,10 +85,12 @@ static void put_axis(const struct run_timeline *timeline, const struct display *
 static void append_tops(const struct run_report *report, uint32_t step, size_t most,
                         struct text *out)
 {
+    enum { LEAST_PART = 50 }; /* what has less is not worth a word */
+    const uint64_t all = run_steps(report->run, NULL)[step - 1].live_bytes;
     const struct run_step_type *row;
     for (size_t i = 0; i < most; i++) {
         row = run_step_top(&report->step_tops, report->run, step, i);
-        if (!row || !row->live_bytes)
+        if (!row || !row->live_bytes || row->live_bytes < all / LEAST_PART)
             return;
         text_append_str(out, i ? ", " : "");
         run_append_type_short(report->run, row->type, out);

@@ -38,10 +38,21 @@ void run_append_count(struct text *out, uint64_t count, const char *what)
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-static const char *future_of(const struct run *run, uint32_t type)
+/* Of what spawn_blocking was given, the closure itself. */
+static void append_future(const struct run *run, uint32_t type, bool is_short, struct text *out)
 {
+    static const char wrapper[] = "BlockingTask<";
     const char *name = run_string(run, run_types(run, NULL)[type - 1].future);
-    return *name ? name : "unknown future";
+    const char *inside = strstr(name, wrapper);
+    struct text bare;
+    text_init(&bare);
+    text_append_str(&bare, *name ? name : "unknown future");
+    if (inside && str_ends_with(name, ">")) {
+        text_clear(&bare);
+        text_append(&bare, inside + sizeof(wrapper) - 1, strlen(inside) - sizeof(wrapper));
+    }
+    display_escape(is_short ? display_last_words(text_str(&bare), 1) : text_str(&bare), out);
+    text_deinit(&bare);
 }
 
 /* What has no future of its own. */
@@ -66,7 +77,7 @@ void run_append_type(const struct run *run, uint32_t type, struct text *out)
         text_append_str(out, "unknown kind: ");
     else if (kind != RUN_KIND_ASYNC)
         text_printf(out, "%s: ", run_kind_names[kind]);
-    display_escape(future_of(run, type), out);
+    append_future(run, type, false, out);
 }
 
 void run_append_type_short(const struct run *run, uint32_t type, struct text *out)
@@ -78,7 +89,7 @@ void run_append_type_short(const struct run *run, uint32_t type, struct text *ou
     if (plain)
         text_append_str(&name, plain);
     else
-        display_escape(display_last_words(future_of(run, type), 1), &name);
+        append_future(run, type, true, &name);
     display_cut(&name, MAX_NAME);
     text_append_str(out, text_str(&name));
     text_deinit(&name);
@@ -213,28 +224,9 @@ void run_put_title(const struct display *display, struct text *title, const char
 
 void run_put_fact(const struct display *display, const char *label, const struct text *sentence)
 {
-    unsigned column = LABEL_COLUMNS;
+    const struct display_wrap wrap = {LABEL_COLUMNS, LABEL_COLUMNS, true};
     fprintf(display->out, "%-*s", LABEL_COLUMNS, label);
-    for (const char *at = text_str(sentence); *at;) {
-        const size_t bytes = strcspn(at, " ");
-        struct text word;
-        text_init(&word);
-        text_append(&word, at, bytes);
-        display_cut(&word, display->columns - LABEL_COLUMNS);
-        const unsigned width = display_width(text_str(&word));
-        if (column > LABEL_COLUMNS && column + 1 + width > display->columns) {
-            fprintf(display->out, "\n%*s", LABEL_COLUMNS, "");
-            column = LABEL_COLUMNS;
-        } else if (column > LABEL_COLUMNS) {
-            fputs(" ", display->out);
-            column++;
-        }
-        fputs(text_str(&word), display->out);
-        column += width;
-        text_deinit(&word);
-        at += bytes + (at[bytes] == ' ');
-    }
-    fputs("\n", display->out);
+    display_put_words(display, text_str(sentence), sentence->length, wrap);
 }
 
 size_t run_limit(const struct run_report *report, size_t nr, size_t few)

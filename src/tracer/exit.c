@@ -5,6 +5,7 @@
  */
 #include "tracer/ask.h"
 #include "tracer/syscalls.h"
+#include "tracer/tasks.h"
 
 static bool has_live_tasks(const struct tracer *tracer)
 {
@@ -21,6 +22,7 @@ __attribute__((destructor)) static void at_exit(void)
     struct tracer *tracer = tracer_page;
     if (!tracer->ready || (uint32_t)sys_getpid() != tracer->pid)
         return;
+    tasks_settle_all(tracer);
     if (has_live_tasks(tracer))
         ask_recorder(tracer, REGION_ASK_SNAPSHOT_EXIT);
     __atomic_store_n(&tracer->region->state, REGION_EXITED, __ATOMIC_RELEASE);

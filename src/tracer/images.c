@@ -38,6 +38,7 @@ struct images {
     uint32_t looking; /* atomic, a futex: somebody looks */
     uint32_t looks;
     uint32_t nr;
+    uint32_t waited_for;        /* images_published, when the recorder was last waited for */
     struct image_counts counts; /* as the last look saw them */
     struct loaded loaded[MAX_LOADED];
     struct image_range ranges[MAX_LOADED];
@@ -219,8 +220,7 @@ static void see_reloaded(struct tracer *tracer)
     dl_iterate_phdr(see_image, tracer);
 }
 
-/* Compares; true: something changed. */
-static bool compare(struct tracer *tracer)
+static void compare(struct tracer *tracer)
 {
     uint32_t before = tracer->region->images_published;
     uint64_t adds = images->counts.adds;
@@ -236,11 +236,32 @@ static bool compare(struct tracer *tracer)
     if (adds && images->counts.adds - adds > nr_new)
         see_reloaded(tracer);
     if (tracer->region->images_published == before)
-        return false;
+        return;
     set_ranges();
     __atomic_fetch_add(&tracer->region->image_generation, 1, __ATOMIC_RELEASE);
     sys_futex_wake(&tracer->region->images_published);
-    return true;
+}
+
+static void look_end(void)
+{
+    __atomic_store_n(&images->looking, 0, __ATOMIC_RELEASE);
+    sys_futex_wake(&images->looking);
+}
+
+/*
+ * A stack passes through an image that has no row: libc loaded it by itself, or it is in its constructors.  It
+ * gets its row, without waiting for anybody; a look hooks it later.
+ */
+static void image_met(uintptr_t pc)
+{
+    (void)pc;
+    struct tracer *tracer = tracer_page;
+    uint32_t nobody = 0;
+    if (!tracer->ready || !__atomic_compare_exchange_n(&images->looking, &nobody, 1, false,
+                                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    compare(tracer);
+    look_end();
 }
 
 static void hook_images(struct tracer *tracer)
@@ -272,22 +293,17 @@ static bool look_begin(void)
     return false;
 }
 
-static void look_end(void)
-{
-    __atomic_store_n(&images->looking, 0, __ATOMIC_RELEASE);
-    sys_futex_wake(&images->looking);
-}
-
 void images_look(struct tracer *tracer, bool (*is_quiet)(void))
 {
     if (!look_begin())
         return;
-    bool has_changed = compare(tracer);
+    compare(tracer);
     /* Asked after the comparison: what that saw is relocated if nobody is in the loader now. */
     bool may_hook = is_quiet();
-    if (has_changed)
-        ask_wait(tracer->region, &tracer->region->images_seen, tracer->region->images_published,
-                 REGION_IMAGE_WAIT_MS);
+    uint32_t published = tracer->region->images_published; /* also by image_met */
+    if (published != images->waited_for)
+        ask_wait(tracer->region, &tracer->region->images_seen, published, REGION_IMAGE_WAIT_MS);
+    images->waited_for = published;
     if (may_hook)
         hook_images(tracer);
     look_end();
@@ -349,6 +365,7 @@ bool images_begin(struct tracer *tracer)
     images_look(tracer, nobody_else);
     for (uint32_t i = 0; i < images->nr; i++)
         images->loaded[i].is_first = 1;
+    image_ranges_on_unknown(image_met);
     find_loader();
     tracer->real_image = image_ranges_find((uintptr_t)real.malloc).image;
     return true;

@@ -16,23 +16,52 @@ static inline __attribute__((always_inline)) struct trace_thread *
 thread_here(const struct tracer *tracer)
 {
     struct trace_thread *thread = trace_self;
-    if (!tracer || !tracer->ready || !thread || !thread->ready ||
+    /* A thread's state is wiped with the tracer's by a fork. */
+    if (!thread || !thread->ready ||
         __atomic_load_n(&tracer->region->stop_writing, __ATOMIC_RELAXED))
         return NULL;
     return thread;
 }
 
-static inline __attribute__((always_inline)) const struct task_vtable *
-vtable_of(const struct task_header *header)
+static const struct task_vtable *find_vtable(const struct task_header *header)
 {
     const struct task_vtable *vtable = task_vtable_find(header->vtable);
-    return __builtin_expect(vtable != NULL, 1) ? vtable : task_vtable_find_copy(header->vtable);
+    return vtable ? vtable : task_vtable_find_copy(header->vtable);
+}
+
+static inline uint32_t *guess_of(struct trace_thread *thread, const struct task_header *header)
+{
+    enum { NR = sizeof(thread->cells) / sizeof(*thread->cells), CELL_ALIGN_LOG2 = 7 };
+    return &thread->cells[((uintptr_t)header >> CELL_ALIGN_LOG2) % NR];
+}
+
+/* The task's row as the thread met it last; 0: to be looked up.  A row has the address of its cell only as long
+ * as the cell lives, so this is never another task's. */
+static inline uint32_t guess(const struct tracer *tracer, struct trace_thread *thread,
+                             const struct task_header *header)
+{
+    uint32_t id = *guess_of(thread, header);
+    return __builtin_expect(tracer->tasks[id].cell_addr == (uintptr_t)header, 1) ? id : 0;
+}
+
+/* The same, for certain; 0: the cell is in no table. */
+static __attribute__((noinline)) uint32_t look_up(struct trace_thread *thread,
+                                                  struct task_header *header)
+{
+    const struct task_vtable *vtable = find_vtable(header);
+    return *guess_of(thread, header) = vtable ? task_of_cell(tracer_page, header, vtable) : 0;
+}
+
+static inline const struct task_vtable *vtable_of(const struct region_task *task)
+{
+    return task_type_vtables[(uint16_t)task->type];
 }
 
 static inline void call_init(struct task_call *call, struct task_header *header,
-                             const struct task_vtable *vtable)
+                             struct region_task *task, const struct task_vtable *vtable)
 {
     call->header = header;
+    call->task = task;
     call->vtable = vtable;
     call->state = task_state(header);
     call->await = 0;
@@ -82,40 +111,31 @@ static __attribute__((noinline)) void see_end(struct tracer *tracer, const struc
 /* --- poll -------------------------------------------------------------------------------------- */
 
 /* A poll that will not reach the future: its task was cancelled or has ended. */
-static __attribute__((noinline)) void begin_cancel(struct tracer *tracer, struct task_call *call)
+static __attribute__((noinline)) void begin_cancel(struct trace_thread *thread,
+                                                   struct task_call *call)
 {
+    thread->row->polls_cancel++;
     call->task->polls_cancel++;
+    call->nr_polls = call->task->polls;
     if (!(call->state & (TASK_IS_RUNNING | TASK_IS_COMPLETE)))
-        task_read_await(tracer, call);
+        task_read_await(tracer_page, call);
 }
 
-static bool begin_poll(struct tracer *tracer, struct trace_thread *thread, struct task_call *call)
+static inline void begin_poll(struct trace_thread *thread, struct task_call *call,
+                              struct region_task *task, uint64_t now_ns)
 {
-    struct region_thread *counts = thread->row;
-    bool cancels = call->state & (TASK_IS_CANCELLED | TASK_IS_COMPLETE | TASK_IS_RUNNING);
-    counts->polls++;
-    *(cancels                     ? &counts->polls_cancel
-      : call->vtable->is_blocking ? &counts->polls_blocking
-                                  : &counts->polls_future) += 1;
-    if (__builtin_expect(__atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED) != 0, 0))
-        task_settle(tracer, thread);
-    uint32_t id = task_of_cell(tracer, call->header, call->vtable);
-    if (__builtin_expect(!id, 0))
-        return false;
-    struct region_task *task = call->task = &tracer->tasks[id];
-    call->began_ns = trace_now(tracer);
-    call->nr_polls = task->polls + 1;
-    __atomic_store_n(&task->polls, call->nr_polls, __ATOMIC_RELAXED);
+    thread->row->polls++;
+    __atomic_store_n(&task->polls, task->polls + 1, __ATOMIC_RELAXED);
     task->thread = thread->place;
-    if (__builtin_expect(cancels, 0)) {
-        begin_cancel(tracer, call);
-    } else {
-        task->last_poll_ns = call->began_ns;
-        if (!task->first_poll_ns)
-            task->first_poll_ns = call->began_ns;
+    if (__builtin_expect(call->state & (TASK_IS_CANCELLED | TASK_IS_COMPLETE | TASK_IS_RUNNING),
+                         0)) {
+        begin_cancel(thread, call);
+        return;
     }
-    enter(thread, call, task, id);
-    return true;
+    *(uint64_t *)((uint8_t *)thread->row + call->vtable->counter) += 1;
+    task->last_poll_ns = now_ns;
+    if (__builtin_expect(!task->first_poll_ns, 0))
+        task->first_poll_ns = now_ns;
 }
 
 static __attribute__((noinline)) void note_longest(struct region_task *task, uint64_t poll_ns)
@@ -129,36 +149,64 @@ static __attribute__((noinline)) void note_longest(struct region_task *task, uin
         __atomic_fetch_add(&task->slow_polls, 1, __ATOMIC_RELAXED);
 }
 
-static void end_poll(struct tracer *tracer, struct trace_thread *thread, struct task_call *call)
+/* `longest_poll_ns` of a task that is being polled again may just grow: looked at once more in note_longest. */
+static inline void end_poll(struct tracer *tracer, struct trace_thread *thread,
+                            struct task_call *call, uint64_t poll_ns)
 {
     struct region_task *task = call->task;
-    uint64_t poll_ns = trace_now(tracer) - call->began_ns;
-    poll_ns = (int64_t)poll_ns < 0 ? 0 : poll_ns; /* the clock was adjusted */
     __atomic_fetch_add(&task->poll_ns, poll_ns, __ATOMIC_RELAXED);
-    if (__builtin_expect(poll_ns >= SLOW_POLL_NS || poll_ns > task->longest_poll_ns, 0))
+    if (__builtin_expect(poll_ns > task->longest_poll_ns || poll_ns >= SLOW_POLL_NS, 0))
         note_longest(task, poll_ns);
-    if (!call->flags.is_cell_freed && task_state(call->header) & TASK_IS_COMPLETE)
+    if (__builtin_expect(!call->flags.is_cell_freed, 1) &&
+        __builtin_expect(task_state(call->header) & TASK_IS_COMPLETE, 0))
         see_end(tracer, call);
     let_go(thread, call);
+}
+
+/* Without a thread to count for, or a row. */
+static __attribute__((noinline)) void poll_plainly(struct trace_thread *thread,
+                                                   struct task_header *header)
+{
+    const struct task_vtable *vtable = find_vtable(header);
+    if (!vtable)
+        return;
+    if (thread) {
+        bool cancels =
+            task_state(header) & (TASK_IS_CANCELLED | TASK_IS_COMPLETE | TASK_IS_RUNNING);
+        thread->row->polls++;
+        *(cancels ? &thread->row->polls_cancel
+                  : (uint64_t *)((uint8_t *)thread->row + vtable->counter)) += 1;
+        lost_add(tracer_page->region, LOST_TABLE_FULL);
+    }
+    vtable->poll(header);
 }
 
 void task_hook_poll(struct task_header *header)
 {
     struct tracer *tracer = tracer_page;
-    const struct task_vtable *vtable = vtable_of(header);
     struct trace_thread *thread = thread_here(tracer);
-    if (__builtin_expect(!vtable, 0))
-        return;
     if (__builtin_expect(!thread, 0)) {
-        vtable->poll(header);
+        poll_plainly(NULL, header);
         return;
     }
+    if (__builtin_expect(__atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED) != 0, 0))
+        task_settle(tracer, thread);
+    uint32_t id = guess(tracer, thread, header);
+    if (__builtin_expect(!id, 0) && !(id = look_up(thread, header))) {
+        poll_plainly(thread, header);
+        return;
+    }
+    struct region_task *task = &tracer->tasks[id];
+    const struct task_vtable *vtable = vtable_of(task);
     struct task_call call;
-    call_init(&call, header, vtable);
-    bool has_begun = begin_poll(tracer, thread, &call);
+    call_init(&call, header, task, vtable);
+    uint64_t began = trace_ticks(tracer);
+    begin_poll(thread, &call, task, trace_time(tracer, began));
+    enter(thread, &call, task, id);
     vtable->poll(header);
-    if (__builtin_expect(has_begun, 1) && leave(tracer, thread, &call))
-        end_poll(tracer, thread, &call);
+    if (__builtin_expect(!leave(tracer, thread, &call), 0))
+        return;
+    end_poll(tracer, thread, &call, trace_ns_since(tracer, began));
 }
 
 /* --- schedule ---------------------------------------------------------------------------------- */
@@ -166,52 +214,57 @@ void task_hook_poll(struct task_header *header)
 void task_hook_schedule(struct task_header *header)
 {
     struct tracer *tracer = tracer_page;
-    const struct task_vtable *vtable = vtable_of(header);
-    const struct trace_thread *thread = thread_here(tracer);
-    uint32_t id = thread && vtable ? task_of_cell(tracer, header, vtable) : 0;
-    if (id)
-        __atomic_fetch_add(&tracer->tasks[id].scheduled, 1, __ATOMIC_RELAXED);
-    if (vtable)
-        vtable->schedule(header);
+    struct trace_thread *thread = thread_here(tracer);
+    uint32_t id = thread ? guess(tracer, thread, header) : 0;
+    if (__builtin_expect(!id, 0) && (!thread || !(id = look_up(thread, header)))) {
+        const struct task_vtable *vtable = find_vtable(header);
+        if (vtable)
+            vtable->schedule(header);
+        return;
+    }
+    struct region_task *task = &tracer->tasks[id];
+    __atomic_fetch_add(&task->scheduled, 1, __ATOMIC_RELAXED);
+    vtable_of(task)->schedule(header);
 }
 
 /* --- shutdown ---------------------------------------------------------------------------------- */
 
-static bool begin_shutdown(struct tracer *tracer, struct trace_thread *thread,
-                           struct task_call *call)
+static void begin_shutdown(struct tracer *tracer, struct trace_thread *thread,
+                           struct task_call *call, uint32_t id)
 {
-    uint32_t id = task_of_cell(tracer, call->header, call->vtable);
-    if (!id)
-        return false;
-    call->task = &tracer->tasks[id];
+    struct region_task *task = call->task;
     task_ask_snapshot(tracer, call->vtable);
-    __atomic_fetch_sub(task_exits(call->task), 1, __ATOMIC_ACQUIRE);
-    call->nr_polls = __atomic_load_n(&call->task->polls, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(task_exits(task), 1, __ATOMIC_ACQUIRE);
+    call->nr_polls = __atomic_load_n(&task->polls, __ATOMIC_RELAXED);
     call->state = task_state(call->header);
-    __atomic_fetch_or(task_notes(call->task), TASK_NOTE_SHUTDOWN, __ATOMIC_RELAXED);
+    call->flags.is_shutdown = true;
+    __atomic_fetch_or(task_notes(task), TASK_NOTE_SHUTDOWN, __ATOMIC_RELAXED);
     if (call->state & (TASK_IS_RUNNING | TASK_IS_COMPLETE)) {
         /* It is another thread's, which will find it cancelled: nothing is dropped here. */
         enter(thread, call, thread->task, thread->task_id);
     } else {
         task_read_await(tracer, call);
-        enter(thread, call, call->task, id);
+        enter(thread, call, task, id);
     }
-    return true;
 }
 
 void task_hook_shutdown(struct task_header *header)
 {
     struct tracer *tracer = tracer_page;
-    const struct task_vtable *vtable = vtable_of(header);
     struct trace_thread *thread = thread_here(tracer);
-    if (!vtable)
+    uint32_t id = thread ? look_up(thread, header) : 0;
+    if (!id) {
+        const struct task_vtable *vtable = find_vtable(header);
+        if (vtable)
+            vtable->shutdown(header);
         return;
+    }
+    struct region_task *task = &tracer->tasks[id];
     struct task_call call;
-    call_init(&call, header, vtable);
-    call.flags.is_shutdown = true;
-    bool has_begun = thread && begin_shutdown(tracer, thread, &call);
-    vtable->shutdown(header);
-    if (!has_begun || !leave(tracer, thread, &call))
+    call_init(&call, header, task, vtable_of(task));
+    begin_shutdown(tracer, thread, &call, id);
+    call.vtable->shutdown(header);
+    if (!leave(tracer, thread, &call))
         return;
     if (!call.flags.is_cell_freed && task_state(header) & TASK_IS_COMPLETE)
         see_end(tracer, &call);

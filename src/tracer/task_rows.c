@@ -21,18 +21,17 @@ enum { TYPE_THREADS = 1, SPINS = 1000 };
 
 /* --- rows -------------------------------------------------------------------------------------- */
 
-/* Free rows, a stack: the first one's id, and above it a number that grows, so that a head never comes
- * back.  The next one is in the column parent_id. */
-static uint64_t free_rows;
+/* Free rows are a stack; each has the next one's id in the column parent_id. */
 
 static uint32_t row_take(struct tracer *tracer)
 {
-    uint64_t head = __atomic_load_n(&free_rows, __ATOMIC_ACQUIRE); /* pairs with row_give */
+    uint64_t head =
+        __atomic_load_n(&tracer->free_tasks, __ATOMIC_ACQUIRE); /* pairs with row_give */
     while ((uint32_t)head) {
         uint64_t next =
             (uint32_t)__atomic_load_n(&tracer->tasks[(uint32_t)head].parent_id, __ATOMIC_RELAXED) |
             ((head >> 32) + 1) << 32;
-        if (__atomic_compare_exchange_n(&free_rows, &head, next, true, __ATOMIC_ACQUIRE,
+        if (__atomic_compare_exchange_n(&tracer->free_tasks, &head, next, true, __ATOMIC_ACQUIRE,
                                         __ATOMIC_ACQUIRE)) {
             tracer->tasks[(uint32_t)head].parent_id = 0;
             return (uint32_t)head;
@@ -46,12 +45,12 @@ static void row_give(struct tracer *tracer, uint32_t id)
     struct region_task *task = &tracer->tasks[id];
     __atomic_store_n(&task->id, 0, __ATOMIC_RELEASE);
     *task = (struct region_task){.kind = REGION_TASK_FREE};
-    uint64_t head = __atomic_load_n(&free_rows, __ATOMIC_RELAXED);
+    uint64_t head = __atomic_load_n(&tracer->free_tasks, __ATOMIC_RELAXED);
     uint64_t next;
     do {
         __atomic_store_n(&task->parent_id, (uint32_t)head, __ATOMIC_RELAXED);
         next = id | ((head >> 32) + 1) << 32;
-    } while (!__atomic_compare_exchange_n(&free_rows, &head, next, true, __ATOMIC_RELEASE,
+    } while (!__atomic_compare_exchange_n(&tracer->free_tasks, &head, next, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
 }
 
@@ -152,8 +151,8 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     return id;
 }
 
-uint32_t task_of_new_cell(struct tracer *tracer, struct task_header *header,
-                          const struct task_vtable *vtable)
+uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
+                      const struct task_vtable *vtable)
 {
     struct region_live *entry = live_find(tracer, (uintptr_t)header);
     for (;;) {
@@ -197,6 +196,19 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
         begin_cell(tracer, entry, owner, header, vtable);
     else
         examine_end(entry, owner);
+}
+
+void tasks_settle_all(struct tracer *tracer)
+{
+    uint32_t nr =
+        __atomic_load_n(&tracer->region->tables[REGION_THREADS].nr_rows, __ATOMIC_RELAXED);
+    for (uint32_t place = 1; place < nr && place < tracer->region->tables[REGION_THREADS].max_rows;
+         place++) {
+        struct trace_thread *thread =
+            __atomic_load_n(&tracer->thread_states[place], __ATOMIC_ACQUIRE);
+        if (thread)
+            task_settle(tracer, thread);
+    }
 }
 
 void task_block_made(struct trace_thread *thread, uintptr_t block)

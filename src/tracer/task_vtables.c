@@ -31,6 +31,7 @@ enum {
 };
 
 struct task_vtables *task_vtables;
+const struct task_vtable *task_type_vtables[TASK_MAX_TYPES];
 uint64_t task_cell_sizes[64];
 uint32_t task_has_cell_sizes;
 static uint32_t writing;
@@ -59,6 +60,7 @@ static void table_put(struct task_vtables *table, const struct task_vtable *vtab
     copy.addr = table->rows[i].addr;
     table->rows[i] = copy;
     __atomic_store_n(&table->rows[i].addr, vtable->addr, __ATOMIC_RELEASE); /* pairs with _find */
+    task_type_vtables[vtable->type] = &table->rows[i];
 }
 
 /* Room for one more; an outgrown table stays, as hooks may be reading it. */
@@ -143,6 +145,8 @@ static bool is_vtable(const struct image *image, const uint64_t *words)
     if (trailer >= UINT32_MAX || first < MIN_CORE_OFFSET || first > MAX_CORE_OFFSET ||
         second > first + MAX_ID_DISTANCE || trailer <= second || (trailer | scheduler | id) % 8)
         return false;
+    if (words[TASK_SLOT_POLL] == (uintptr_t)task_hook_poll)
+        return false; /* hooked already; in tests our code is the image's own */
     for (int i = 0; i < NR_FUNCTIONS; i++)
         if (!is_code(image, words[i]))
             return false;
@@ -204,8 +208,10 @@ static bool add_vtable(struct tracer *tracer, const struct image *image, const u
     };
     /* All schedulers of futures are one Arc; that of blocking calls never was of that size. */
     vtable.is_blocking = vtable.id_offset - vtable.scheduler_offset != 8;
+    vtable.counter = vtable.is_blocking ? offsetof(struct region_thread, polls_blocking)
+                                        : offsetof(struct region_thread, polls_future);
     vtable.type = table_make_room() ? region_row_new(tracer->region, REGION_TYPES) : 0;
-    if (!vtable.type)
+    if (!vtable.type || vtable.type >= TASK_MAX_TYPES)
         return false;
     tracer->types[vtable.type] = (struct region_type){
         .image = image->row,

@@ -30,8 +30,9 @@ static inline bool task_may_be_cell(size_t bytes, size_t align)
 }
 /* Such a block was made and its entry written: whether it is one is seen a little later. */
 void task_block_made(struct trace_thread *thread, uintptr_t block);
-/* Looks now at what `thread` made last; any thread may ask.  Before a snapshot and at the exit. */
+/* Looks now at what `thread`, or each thread, made last; any thread may ask.  At the exit. */
 void task_settle(struct tracer *tracer, struct trace_thread *thread);
+void tasks_settle_all(struct tracer *tracer);
 
 /*
  * Before a block is freed whose entry has REGION_LIVE_CELL or REGION_LIVE_MAYBE, and before the entry is

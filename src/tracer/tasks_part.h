@@ -56,6 +56,7 @@ struct task_vtable {
     uint32_t type;        /* row of REGION_TYPES */
     uint32_t image;       /* row of REGION_IMAGES */
     uint32_t is_blocking; /* of spawn_blocking or a worker's loop */
+    uint32_t counter;     /* of polls, in struct region_thread: where it is, bytes */
     uint32_t scheduler_offset, id_offset, trailer_offset;
 };
 
@@ -88,6 +89,10 @@ static inline const struct task_vtable *task_vtable_find(const uint64_t *addr)
     }
 }
 
+/* By row of REGION_TYPES. */
+enum { TASK_MAX_TYPES = 1 << 16 };
+extern const struct task_vtable *task_type_vtables[TASK_MAX_TYPES];
+
 /* Of a vtable that is a copy of one of ours: the one whose other words are the same; NULL: none. */
 const struct task_vtable *task_vtable_find_copy(const uint64_t *addr);
 
@@ -110,30 +115,18 @@ struct task_call {
     const struct task_vtable *vtable;
     struct task_call *outer; /* on the same thread, and what it counted for before: */
     struct region_task *outer_task;
-    uint32_t outer_task_id;
-    uint32_t await;    /* where the future stands, if this call may drop it */
-    uint64_t state;    /* of the task, before the call */
-    uint64_t nr_polls; /* of the task, this one included */
-    uint64_t began_ns; /* of a poll */
+    uint32_t await; /* where the future stands, if this call may drop it */
     struct task_call_flags flags;
+    uint32_t outer_task_id;
+    uint64_t state;    /* of the task, before the call */
+    uint64_t nr_polls; /* of the task, this one included; only where the future may be dropped */
 };
 
 /* --- task_rows.c ------------------------------------------------------------------------------- */
 
 /* The row of the cell at `header`, made if it has none; 0: the block is in no table. */
-uint32_t task_of_new_cell(struct tracer *tracer, struct task_header *header,
-                          const struct task_vtable *vtable);
-static inline uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
-                                    const struct task_vtable *vtable)
-{
-    const struct region_live *entry = live_find(tracer, (uintptr_t)header);
-    uint64_t owner = entry ? __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE) : 0;
-    uint32_t id = (uint32_t)(owner >> 24) & (REGION_MAX_ROWS - 1);
-    if ((owner & (REGION_LIVE_CELL | REGION_LIVE_MAYBE)) == REGION_LIVE_CELL &&
-        tracer->tasks[id].cell_addr == (uintptr_t)header)
-        return id;
-    return task_of_new_cell(tracer, header, vtable);
-}
+uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
+                      const struct task_vtable *vtable);
 /* The future of a task is gone: `end`, unless its end is known already.  `call`: that ended it, or NULL. */
 void task_note_end(struct tracer *tracer, struct region_task *task, enum region_task_end end,
                    const struct task_call *call);

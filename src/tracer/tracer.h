@@ -47,6 +47,7 @@ struct trace_thread {
     uint32_t image_tries;   /* looks since that call returned */
     struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
     uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
+    uint32_t cells[64];     /* tasks that it met lately, by the address of their cells: a guess */
 };
 
 /* The page that a fork wipes. */
@@ -70,6 +71,7 @@ struct tracer {
     uint32_t real_image; /* row of REGION_IMAGES: of the malloc behind ours */
     double sample_bytes;
     uint64_t free_threads;               /* atomic; tag << 32 | place of the first; threads.c */
+    uint64_t free_tasks;                 /* the same of rows of REGION_TASKS; task_rows.c */
     struct trace_thread **thread_states; /* by place */
     uint32_t late_row; /* atomic; of REGION_THREADS, for what ended threads free */
 };
@@ -101,5 +103,48 @@ static inline uint64_t trace_now_coarse(const struct tracer *tracer)
 {
     return __atomic_load_n(&tracer->region->now_ns, __ATOMIC_RELAXED);
 }
-/* The same by the processor's clock. */
-uint64_t trace_now(const struct tracer *tracer);
+/* Without the processor's clock: by the kernel's. */
+uint64_t trace_now_kernel(const struct tracer *tracer);
+
+/* The clock that holds now, at the rate that the recorder measures (recording/region_clock.c). */
+static inline const struct region_clock *trace_clock(const struct tracer *tracer)
+{
+    /* pairs with set_clock */
+    return &tracer->region
+                ->clocks[__atomic_load_n(&tracer->region->clock_index, __ATOMIC_ACQUIRE) & 1];
+}
+
+/* A moment: the processor's counter, or where that cannot be used ns since the run's start. */
+static inline uint64_t trace_ticks(const struct tracer *tracer)
+{
+    return __builtin_expect(tracer->has_tsc, 1) ? __builtin_ia32_rdtsc() : trace_now_kernel(tracer);
+}
+
+/* ns since `then` of trace_ticks.  That of another processor may be a moment ahead of this one's: 0. */
+static inline uint64_t trace_ns_since(const struct tracer *tracer, uint64_t then)
+{
+    if (__builtin_expect(!tracer->has_tsc, 0))
+        return trace_now_kernel(tracer) - then;
+    uint64_t passed = __builtin_ia32_rdtsc() - then;
+    if ((int64_t)passed < 0)
+        return 0;
+    return (uint64_t)((unsigned __int128)passed * trace_clock(tracer)->mult >> 32);
+}
+
+/* ns since the run's start. */
+static inline uint64_t trace_time(const struct tracer *tracer, uint64_t ticks)
+{
+    if (__builtin_expect(!tracer->has_tsc, 0))
+        return ticks;
+    const struct region_clock *clock = trace_clock(tracer);
+    uint64_t passed = ticks - clock->base_tsc;
+    if ((int64_t)passed < 0)
+        passed = 0;
+    return clock->base_ns + (uint64_t)((unsigned __int128)passed * clock->mult >> 32);
+}
+
+/* Now, by the processor's clock. */
+static inline uint64_t trace_now(const struct tracer *tracer)
+{
+    return trace_time(tracer, trace_ticks(tracer));
+}

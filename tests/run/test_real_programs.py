@@ -139,7 +139,7 @@ class Git(Real):
         cls.holder = tempfile.TemporaryDirectory(prefix="asyncmem-git-")
         cls.addClassCleanup(cls.holder.cleanup)
         cls.folder = pathlib.Path(cls.holder.name) / "origin"
-        fast_import(cls.folder, 3000)
+        fast_import(cls.folder, 3000 if LONG else 1000)
 
     def state(self, folder):
         """What a repository is: its refs, its objects, its packs by name, which is a hash of what is in them."""
@@ -169,7 +169,7 @@ class Git(Real):
 
     def collect(self, folder):
         shutil.copytree(self.folder, folder)
-        return ["git", "-C", folder, "gc", "-q", "--aggressive", "--prune=now"], folder
+        return ["git", "-C", folder, "gc", "-q", "--prune=now"], folder
 
     def test_clone(self):
         place = self.both_ways(self.clone)

@@ -15,6 +15,13 @@ HEAD = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __clang__
+#define POINTER
+#define NO_POINTER
+#else
+#define POINTER __attribute__((optimize("no-omit-frame-pointer")))
+#define NO_POINTER __attribute__((optimize("omit-frame-pointer")))
+#endif
 static uint64_t state = SEED;
 static long left;
 static void *volatile kept[64];
@@ -107,7 +114,9 @@ class Program:
 
     def function(self, number):
         kind = self.random.choice(["plain", "plain", "alloca", "aligned", "both", "large", "sort", "tail", "many"])
-        head = f"__attribute__((noinline)) {{}}long f{number}(int depth, long value)"
+        # Code with and without frame pointers in one stack, as where a library meets a program (gcc only).
+        frame = self.random.choice(["", "POINTER ", "NO_POINTER "])
+        head = f"__attribute__((noinline)) {frame}{{}}long f{number}(int depth, long value)"
         static = "static " if self.random.random() < 0.3 else ""
         lines = self.body(kind)
         if kind == "many":

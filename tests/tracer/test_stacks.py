@@ -56,7 +56,7 @@ class Stacks(unittest.TestCase):
             [str(word) for word in command], timeout=limit_s, capture_output=True, text=True, errors="replace",
             env={**os.environ, **environment, "LD_PRELOAD": CHECK, "STACK_CHECK_COUNTS": str(counts_file)})
         self.assertEqual(result.returncode, status, result.stderr[-4000:] + result.stdout[-400:])
-        counts = {"stacks": 0, "broken": 0, "cut": 0, "full": 0, "deepest": 0}
+        counts = {"stacks": 0, "broken": 0, "guessed": 0, "cut": 0, "full": 0, "deepest": 0}
         for line in counts_file.read_text().splitlines():
             for name, number in PIECES.findall(line):
                 join = max if name == "deepest" else int.__add__
@@ -100,7 +100,7 @@ class Stacks(unittest.TestCase):
         for options in (["-O"], ["-O", "-Cforce-frame-pointers=yes"], []):
             subprocess.run(["rustc", "--edition=2021", *options, "-o", program, PROGRAMS / "panics.rs"], check=True,
                            timeout=300)
-            counts = self.check([program, 1500 if LONG else 30], 10000)
+            counts = self.check([program, 60 if LONG else 8], 10000)
             self.assertEqual(counts["broken"], 0)
 
     def test_libraries_come_and_go(self):
@@ -113,6 +113,32 @@ class Stacks(unittest.TestCase):
         program = self.build(["gcc", "-O2", "-rdynamic"], PROGRAMS / "plugins.c", "-ldl")
         counts = self.check([program, 2000 if LONG else 60, *libraries], 5000)
         self.assertEqual(counts["broken"], 0)
+
+    def test_frames_in_other_registers(self):
+        libraries = []
+        for name, text in (("late", "int needed(int x); int call(int x) { return needed(x) * 2; }"),
+                           ("needed", "int needed(int x) { return x + 1; }")):
+            library = self.path / f"{name}.so"
+            subprocess.run(["gcc", "-shared", "-fPIC", "-Wl,-z,lazy", "-xc", "-", "-o", library], input=text, text=True,
+                           check=True)
+            libraries.append(library)
+        for command in compilers():
+            with self.subTest(command=command):
+                program = self.build([*command, "-Wl,-z,lazy"], PROGRAMS / "registers.c", "-ldl")
+                counts = self.check([program, 2000 if LONG else 50, *libraries], 1000)
+                self.assertEqual(counts["broken"], 0)
+
+    def test_code_without_tables(self):
+        for command in compilers():
+            program = self.build(command, PROGRAMS / "untabled.c")
+            counts = self.check([program, 10000 if LONG else 500], 10000)
+            self.assertGreater(counts["guessed"], 1000)
+
+    def test_tables_that_lie(self):
+        for command in compilers():
+            program = self.build(command, PROGRAMS / "liar.c")
+            counts = self.check([program, 3000 if LONG else 300], 1000, STACK_CHECK_ALONE="1")
+            self.assertGreater(counts["broken"], 100)
 
     def test_deep_stacks(self):
         program = self.build(["gcc", "-O1"], PROGRAMS / "deep.c")

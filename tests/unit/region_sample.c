@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "region_sample.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#include "unit.h"
-
 enum { LAST_STRIPE = REGION_STRIPES - 1, FIRST_ADDR = 0x7000, GRANULE_LOG2 = 5 };
+
+static void must(bool ok)
+{
+    if (!ok)
+        abort();
+}
 
 static void *stripe_row(const struct region_sample *sample, enum region_table_id table,
                         uint32_t stripe, uint32_t row)
@@ -23,7 +28,7 @@ void *sample_row(const struct region_sample *sample, enum region_table_id table,
 static uint32_t new_row(struct region_sample *sample, enum region_table_id table)
 {
     struct region_table *place = &sample->region.header->tables[table];
-    assert_true(place->nr_rows < place->max_rows);
+    must(place->nr_rows < place->max_rows);
     return place->nr_rows++;
 }
 
@@ -51,7 +56,7 @@ void sample_region(struct region_sample *sample, enum region_stacks stacks)
     const struct region_options options = {.stacks = stacks, .max_rows = max_rows};
     struct error err = {0};
     memset(sample, 0, sizeof(*sample));
-    assert_true(region_make(&sample->region, &options, &err));
+    must(region_make(&sample->region, &options, &err));
     sample->region.header->now_ns = 1000000000;
     sample->region.header->pid = 1234;
     struct region_image *image = sample_row(sample, REGION_IMAGES, new_row(sample, REGION_IMAGES));
@@ -156,7 +161,7 @@ uint32_t sample_allocate(struct region_sample *sample, uint32_t thread, uint32_t
                          uint32_t site, uint64_t bytes)
 {
     uint32_t id = sample->nr_blocks++;
-    assert_true(id < SAMPLE_BLOCKS);
+    must(id < SAMPLE_BLOCKS);
     struct sample_block *block = &sample->blocks[id];
     *block = (struct sample_block){.addr = FIRST_ADDR + ((uint64_t)id << GRANULE_LOG2),
                                    .bytes = bytes,

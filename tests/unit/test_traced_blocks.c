@@ -37,9 +37,13 @@ static void put_blocks(struct traced_world *own)
                                               .type = 2,
                                               .cell_addr = 0x5000,
                                               .thread = 1};
-    region->header->tables[REGION_TASKS].nr_rows = TRACED_TASK + 1;
+    /* Two threads had one place, one after the other. */
+    tasks[1] = (struct region_task){.id = 50, .kind = REGION_TASK_THREAD, .type = 1, .thread = 1};
+    tasks[2] = (struct region_task){.id = 60, .kind = REGION_TASK_THREAD, .type = 1, .thread = 1};
+    tasks[4] = (struct region_task){.id = 70, .kind = REGION_TASK_THREAD, .thread = 99};
+    region->header->tables[REGION_TASKS].nr_rows = TRACED_TASK + 3;
     struct region_thread *threads = region_rows(region, REGION_THREADS);
-    threads[1] = (struct region_thread){.tid = 77, .task = 2, .name = "a-name-of-15-by"};
+    threads[1] = (struct region_thread){.tid = 77, .name = "a-name-of-15-by"};
     region->header->tables[REGION_THREADS].nr_rows = 2;
 }
 
@@ -63,10 +67,11 @@ static void expect_blocks(const struct traced_blocks *traced)
     assert_int_equal(task->kind, REGION_TASK_CELL);
     assert_int_equal(task->type, 2);
     assert_null(traced_blocks_task(traced, 0));
-    assert_null(traced_blocks_task(traced, 1)); /* a free row */
-    assert_null(traced_blocks_task(traced, TRACED_TASK + 1));
+    assert_null(traced_blocks_task(traced, TRACED_TASK + 2)); /* a free row */
+    assert_null(traced_blocks_task(traced, TRACED_TASK + 3));
     assert_int_equal(traced->nr_threads, 2);
     assert_string_equal(traced->threads[1].name, "a-name-of-15-by");
+    assert_int_equal(traced->threads[1].task, 2);
 }
 
 static void stop(void)
@@ -78,9 +83,9 @@ static void stop(void)
 
 static void copy(struct traced_blocks *traced)
 {
-    traced_blocks_copy(traced, &world.target);
+    traced_blocks_copy(traced, &world.target, UINT64_MAX);
     target_resume(&world.target);
-    traced_blocks_finish(traced);
+    traced_blocks_finish(traced, &world.target);
 }
 
 static uint64_t pages_of(int fd)

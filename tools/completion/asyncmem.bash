@@ -14,6 +14,7 @@ _asyncmem() {
 
 	case $previous in
 	--sort) mapfile -t COMPREPLY < <(compgen -W 'size waste name' -- "$current"); return ;;
+	--by) mapfile -t COMPREPLY < <(compgen -W 'type task site await time' -- "$current"); return ;;
 	--group) mapfile -t COMPREPLY < <(compgen -W 'type await variable' -- "$current"); return ;;
 	--color) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current"); return ;;
 	--stacks) mapfile -t COMPREPLY < <(compgen -W 'all sampled sampled= none' -- "$current"); return ;;
@@ -26,7 +27,7 @@ _asyncmem() {
 	plan) options='--json --no-cache --symbols --color --help' ;;
 	snapshot) options='--core --exe --symbols --json --task --match --group --top --every --count --no-heap --stop-limit --output --no-cache --color --help' ;;
 	run) options='--output --report --json --no-report --follow-children --stacks --checkpoint --help' ;;
-	report) options='--json --task --match --group --top --color --help' ;;
+	report) options='--json --by --match --task --top --all --group --color --help' ;;
 	*) options='types snapshot run plan report --help --version' ;;
 	esac
 

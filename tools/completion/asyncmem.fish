@@ -7,7 +7,7 @@ complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a types 
     -d 'List every future type with what it keeps at each await'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a plan \
     -d 'Show what can be read from a binary'
-complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show a snapshot file'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show what a run did, or a snapshot'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a snapshot \
     -d 'Show the tasks of a process or core at their awaits'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a run \
@@ -63,3 +63,6 @@ complete -c asyncmem -n "__fish_seen_subcommand_from run" -x -l stacks -a 'all s
     -d 'Of which allocations'
 complete -c asyncmem -n "__fish_seen_subcommand_from run" -x -l checkpoint \
     -d 'Write the recording every S seconds'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l by -a 'type task site await time' \
+    -d 'One table of a run, longer'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -l all -d 'Every line of each table'

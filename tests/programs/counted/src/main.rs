@@ -4,7 +4,7 @@
 //! truth: printed as one line of JSON at the end. `tasks`: of each spawned task its id, how it ended, its
 //! polls (calls of its future's poll), the polls that only cancelled it, whether it is a blocking one, and
 //! what was allocated while it ran. `workers`: how many worker loops there were besides, each a task of one
-//! poll. Each task but those never polled leaves one block, so that its row is kept.
+//! poll. `crowd`: how many tasks of `crowd_member` are there at once. Each task but those never polled leaves one block, so that its row is kept.
 //!
 //! What a JoinHandle drops of a finished task is counted apart: the runtime says that it is the task's,
 //! although another one does it.
@@ -49,5 +49,5 @@ fn main() {
         workers += scenes::all();
     }
     stop();
-    println!("{}", json!({ "workers": workers, "tasks": tasks() }));
+    println!("{}", json!({ "workers": workers, "crowd": scenes::CROWD, "tasks": tasks() }));
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now, JoinHandle, JoinSet, LocalSet};
 
 const WORKERS: usize = 4;
+pub const CROWD: usize = 50;
 
 fn spawn<F>(runtime: &Handle, future: F, end: End, cancels: u64) -> JoinHandle<F::Output>
 where
@@ -22,7 +23,7 @@ where
 {
     let (future, name) = watched(future);
     let handle = runtime.spawn(future);
-    let record = expect(handle.abort_handle().id(), &name, end, cancels);
+    let record = expect(handle.id(), &name, end, cancels);
     record.parent.store(running() as u64, SeqCst);
     handle
 }
@@ -34,7 +35,7 @@ where
 {
     let (future, name) = watched(future);
     let handle = spawn_local(future);
-    expect(handle.abort_handle().id(), &name, end, cancels);
+    expect(handle.id(), &name, end, cancels);
     handle
 }
 
@@ -46,8 +47,8 @@ fn spawn_blocking<R: Send + 'static>(
         leave_a_block();
         work()
     });
-    expect_blocking(&handle.abort_handle(), End::Finished, 0);
-    RECORDS[number(handle.abort_handle().id())].polls.store(1, SeqCst);
+    expect_blocking(handle.id(), End::Finished, 0);
+    RECORDS[number(handle.id())].polls.store(1, SeqCst);
     handle
 }
 
@@ -202,20 +203,18 @@ fn abort(runtime: &Runtime, on_one_thread: bool) {
         for ends in [false, true] {
             let (send, receive) = oneshot::channel::<tokio::task::AbortHandle>();
             let end = if ends { End::Finished } else { End::Aborted };
-            let itself = spawn(
-                &handle,
-                async move {
-                    receive.await.unwrap().abort();
-                    if !ends {
-                        pending::<()>().await;
-                    }
-                    black_box(vec![1u8; 77]).len()
-                },
-                end,
-                0,
-            );
-            send.send(itself.abort_handle()).map_err(drop).unwrap();
-            assert_eq!(itself.await.is_ok(), ends);
+            let mut set = JoinSet::new();
+            let (future, name) = watched(async move {
+                receive.await.unwrap().abort();
+                if !ends {
+                    pending::<()>().await;
+                }
+                black_box(vec![1u8; 77]).len()
+            });
+            let itself = set.spawn(future);
+            expect(itself.id(), &name, end, 0);
+            send.send(itself).map_err(drop).unwrap();
+            assert_eq!(set.join_next().await.unwrap().is_ok(), ends);
         }
         let mut set = JoinSet::new();
         let mut waiting = Vec::new();
@@ -328,6 +327,23 @@ fn panics(runtime: &Runtime) {
     });
 }
 
+async fn crowd_member() -> usize {
+    black_box(vec![1u8; 12]).len()
+}
+
+/// All of them are there before the first is polled, and each ends in its first poll.
+fn crowd() {
+    let runtime = one_thread();
+    let handle = runtime.handle().clone();
+    runtime.block_on(async {
+        let spawned: Vec<_> =
+            (0..CROWD).map(|_| spawn(&handle, crowd_member(), End::Finished, 0)).collect();
+        for member in spawned {
+            member.await.unwrap();
+        }
+    });
+}
+
 fn local_set() {
     let runtime = one_thread();
     let local = LocalSet::new();
@@ -367,7 +383,7 @@ fn blocking(runtime: &Runtime) {
             black_box(vec![1u8; 10]);
             panic!("blocking")
         });
-        expect_blocking(&panicking.abort_handle(), End::Panicked, 0);
+        expect_blocking(panicking.id(), End::Panicked, 0);
         assert!(panicking.await.unwrap_err().is_panic());
     });
 }
@@ -380,7 +396,7 @@ fn blocking_waits() {
     let first = spawn_blocking(runtime.handle(), move || wait.recv().unwrap());
     let second = spawn_blocking(runtime.handle(), || drop(black_box(vec![1u8; 44])));
     let aborted = runtime.spawn_blocking(|| ());
-    expect_blocking(&aborted.abort_handle(), End::NeverPolled, 1);
+    expect_blocking(aborted.id(), End::NeverPolled, 1);
     aborted.abort();
     runtime.shutdown_background();
     go.send(()).unwrap();
@@ -411,7 +427,7 @@ fn nested() {
     runtime.block_on(async {
         let inside = handle.clone();
         let first = spawn_blocking(&handle, move || work(inside));
-        RECORDS[number(first.abort_handle().id())].warms_up.store(true, SeqCst);
+        RECORDS[number(first.id())].warms_up.store(true, SeqCst);
         first.await.unwrap();
         let inside = handle.clone();
         let nested = spawn_blocking(&handle, move || work(inside));
@@ -448,6 +464,7 @@ pub fn all() -> usize {
         panics(&runtime);
         panics(&single);
     }
+    crowd();
     local_set();
     blocking(&runtime);
     blocking_waits();

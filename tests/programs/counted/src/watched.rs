@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
-use tokio::task::{AbortHandle, Id};
+use tokio::task::Id;
 
 /// The id of a task, which its future learns after it was made.
 pub type Name = Arc<OnceLock<usize>>;
@@ -33,8 +33,8 @@ pub fn expect(id: Id, name: &Name, end: End, cancels: u64) -> &'static Record {
     record
 }
 
-pub fn expect_blocking(handle: &AbortHandle, end: End, cancels: u64) {
-    let record = &RECORDS[number(handle.id())];
+pub fn expect_blocking(id: Id, end: End, cancels: u64) {
+    let record = &RECORDS[number(id)];
     record.end.store(end as u8, SeqCst);
     record.cancels.store(cancels, SeqCst);
     record.is_blocking.store(true, SeqCst);
