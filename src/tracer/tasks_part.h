@@ -42,17 +42,30 @@ static inline uint64_t *task_notes(struct region_task *task)
 {
     return &task->reserved[1]; /* atomic; TASK_NOTE_* */
 }
-enum { TASK_NOTE_SHUTDOWN = 1 /* its runtime dropped it while it was being polled */ };
+enum {
+    TASK_NOTE_SHUTDOWN = 1, /* its runtime dropped it while it was being polled */
+    /* What a JoinHandle found, before the poll that stored it had returned: */
+    TASK_NOTE_OUTPUT = 2,
+    TASK_NOTE_CANCEL_ERROR = 4,
+};
 
 /* --- task_vtables.c ---------------------------------------------------------------------------- */
 
 typedef void task_function(struct task_header *header);
-enum { TASK_SLOT_POLL, TASK_SLOT_SCHEDULE, TASK_SLOT_SHUTDOWN = 6, NR_TASK_SLOTS };
+typedef void task_read_function(struct task_header *header, void *into, const void *waker);
+enum {
+    TASK_SLOT_POLL,
+    TASK_SLOT_SCHEDULE,
+    TASK_SLOT_READ_OUTPUT = 3,
+    TASK_SLOT_DROP_JOIN_HANDLE,
+    TASK_SLOT_SHUTDOWN = 6,
+};
 
 /* A vtable that is hooked; written before its slots are set. */
 struct task_vtable {
     const uint64_t *addr; /* 0: this place of the table is free */
-    task_function *poll, *schedule, *shutdown;
+    task_function *poll, *schedule, *shutdown, *drop_join_handle;
+    task_read_function *read_output;
     uint32_t type;        /* row of REGION_TYPES */
     uint32_t image;       /* row of REGION_IMAGES */
     uint32_t is_blocking; /* of spawn_blocking or a worker's loop */
@@ -97,7 +110,8 @@ extern const struct task_vtable *task_type_vtables[TASK_MAX_TYPES];
 const struct task_vtable *task_vtable_find_copy(const uint64_t *addr);
 
 /* The functions that are put into the slots: task_hooks.c. */
-task_function task_hook_poll, task_hook_schedule, task_hook_shutdown;
+task_function task_hook_poll, task_hook_schedule, task_hook_shutdown, task_hook_drop_join_handle;
+task_read_function task_hook_read_output;
 
 /* --- one call of a hooked function ------------------------------------------------------------- */
 
@@ -138,6 +152,9 @@ void task_release(struct trace_thread *thread, struct region_task *task);
 /* How the task ended in `call`; REGION_END_NOT: it did not, or not in this one.  `state` is the present one;
  * the cell is still there. */
 enum region_task_end task_end_of_call(const struct task_call *call, uint64_t state);
+/* A JoinHandle is about to take or drop what the task left. */
+void task_end_read(struct region_task *task, const struct task_vtable *vtable,
+                   const struct task_header *header);
 /* Its cell is freed by something else, and no call saw how it ended. */
 enum region_task_end task_end_unseen(const struct region_task *task);
 
