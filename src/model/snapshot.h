@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "model/snapshot_origin_rows.h"
 #include "model/snapshot_rows.h"
 #include "model/table.h"
 

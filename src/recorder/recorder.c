@@ -142,8 +142,10 @@ static void pack_all(struct recorder *recorder)
     }
     struct traced *traced = recorder->main;
     sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
-    if (!recorder->is_hurried && checkpoint_ask(recorder, traced, true))
-        recorder_wait_packer(recorder);
+    /* Once more where the packer itself came to an end: what it met may be gone, or was its killer. */
+    for (int i = 0; i < 2 && !recorder->is_hurried && (!i || !recorder->packer.pid); i++)
+        if (checkpoint_ask(recorder, traced, true))
+            recorder_wait_packer(recorder);
 }
 
 static void tell_write_problem(struct recorder *recorder)

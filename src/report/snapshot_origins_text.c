@@ -43,16 +43,16 @@ static void append_name(const struct snapshot *snapshot, snapshot_str name, stru
     display_escape(display_last_words(snapshot_string(snapshot, name), 1), out);
 }
 
+/* What a thread does outside of tasks. */
 static void append_thread(const struct snapshot *snapshot, const struct snapshot_maker *maker,
                           struct text *out)
 {
     if (!maker->name.v) {
-        text_append_str(out, "a thread that has ended, outside of tasks");
+        text_append_str(out, "an ended thread");
         return;
     }
     text_append_str(out, "thread");
     append_name(snapshot, maker->name, out);
-    text_append_str(out, ", outside of tasks");
 }
 
 void snapshot_append_maker(const struct snapshot *snapshot, uint32_t maker, uint32_t task,

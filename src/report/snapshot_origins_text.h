@@ -8,7 +8,7 @@ enum { MAX_ORIGIN_LINES = 4 };
 
 /* "read_body (src/main.rs:41)"; "an unknown place" */
 void snapshot_append_site(const struct snapshot *snapshot, uint32_t site, struct text *out);
-/* "task 7 accept_loop", "itself" where that is `task`, "thread main, outside of tasks" */
+/* "task 7 accept_loop", "itself" where that is `task`, "thread main" */
 void snapshot_append_maker(const struct snapshot *snapshot, uint32_t maker, uint32_t task,
                            struct text *out);
 /* A line for each origin of a holding of `task`, the most bytes first; `lines` has MAX_ORIGIN_LINES. */

@@ -131,11 +131,11 @@ static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
 {
     begin(memory, state);
     uint32_t kept = walk(memory);
-    if (!stack_join(memory, region, kept)) {
+    if (!stack_join(memory, kept)) {
         memory->nr_frames = 0;
         begin(memory, state);
         (void)walk(memory);
-        (void)stack_join(memory, region, 0);
+        (void)stack_join(memory, 0);
     }
     memory->is_broken = stack_frame_at(memory, 1)->end == STACK_ENDS_BROKEN;
     memory->is_guessed = memory->is_unsure;
@@ -148,7 +148,7 @@ uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start
     struct stack_memory *memory = thread->stack;
     uint32_t generation = image_ranges_generation();
     if (memory->generation != generation)
-        stack_forget(memory, generation);
+        stack_begin(memory, tracer_page->region, generation);
     struct stack_frame state = {.sp = start->sp, .key = start->pc, .rbp = start->rbp};
     uint32_t nr = memory->nr_frames;
     if (nr && memory->is_plain && is_state_of(stack_frame_at(memory, nr), &state)) {

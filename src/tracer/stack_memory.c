@@ -68,8 +68,9 @@ bool stack_reserve(struct stack_memory *memory, uint32_t nr)
     return nr <= memory->max_frames || grow(memory, nr);
 }
 
-void stack_forget(struct stack_memory *memory, uint32_t generation)
+void stack_begin(struct stack_memory *memory, struct region_header *region, uint32_t generation)
 {
+    memory->nodes = stack_nodes_of(region);
     memory->generation = generation;
     memory->nr_frames = 0;
     memory->site = 0;

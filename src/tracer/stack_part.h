@@ -15,6 +15,7 @@
 #pragma once
 
 #include "tracer/stack.h"
+#include "tracer/stack_nodes.h"
 #include "tracer/unwind_cache.h"
 
 enum {
@@ -83,7 +84,8 @@ struct stack_memory {
     uint32_t is_torn;     /* fresh frames are missing behind the first STACK_INNER_FRAMES */
     uint32_t is_unsure;   /* it passed a guess */
     uint32_t nr_descents; /* steps to a lower address */
-    /* Rows that were taken and not used. */
+    /* The trie that it goes into; rows of it that were taken and not used. */
+    struct stack_nodes nodes;
     uint32_t spare_node, spare_site;
     struct stack_readable readable[STACK_READABLE_RANGES]; /* the last used first */
     struct stack_known_node known[STACK_KNOWN_NODES];
@@ -100,8 +102,8 @@ static inline struct stack_frame *stack_frame_at(const struct stack_memory *memo
 /* Room for nr frames in each array; false: there is none. */
 bool stack_reserve(struct stack_memory *memory, uint32_t nr);
 
-/* Forgets the remembered stack and all that holds for a generation of images. */
-void stack_forget(struct stack_memory *memory, uint32_t generation);
+/* Begins anew, for another generation of images: nothing is remembered. */
+void stack_begin(struct stack_memory *memory, struct region_header *region, uint32_t generation);
 
 /* May the 8 bytes there be read?  Asks the kernel where nothing is known of the page. */
 bool stack_may_read(struct stack_memory *memory, uintptr_t addr);
@@ -123,4 +125,4 @@ bool stack_step_with_registers(struct stack_memory *memory, const struct stack_f
  * The stack is memory->fresh, continued by the `kept` outermost remembered frames: makes it the remembered
  * one, with its nodes and its site.  false: there is no room for all of them (there always is with kept 0).
  */
-bool stack_join(struct stack_memory *memory, struct region_header *region, uint32_t kept);
+bool stack_join(struct stack_memory *memory, uint32_t kept);

@@ -116,6 +116,33 @@ static bool follow(struct stack_memory *memory, const struct unwind_rule *rule,
     return arrive(memory, frame, next, rule->is_signal);
 }
 
+/*
+ * The same for a rule of the common form, where all is as it mostly is: cells in memory that is known, a caller.
+ * false: it is not.
+ */
+static inline bool follow_common(struct stack_memory *memory, const struct unwind_rule *rule,
+                                 struct stack_frame *frame, struct stack_frame *next)
+{
+    const struct stack_readable *known = &memory->readable[0];
+    uintptr_t cfa = (rule->cfa_base == UNWIND_FROM_RBP ? frame->rbp : frame->sp) +
+                    (uintptr_t)(intptr_t)rule->cfa_offset;
+    uintptr_t low = cfa + (uintptr_t)(intptr_t)rule->rbp_offset; /* the lower of the two cells */
+    if ((cfa & 7) || low < known->start || low > cfa || cfa > known->end || cfa <= frame->sp)
+        return false;
+    uint64_t pc = *cell(cfa - 8);
+    if (!pc || pc >> ADDRESS_BITS)
+        return false;
+    frame->return_cell = cell(cfa - 8);
+    next->sp = cfa;
+    next->key = pc;
+    next->rbp = frame->rbp;
+    if (rule->rbp_offset != -8) {
+        frame->rbp_cell = cell(low);
+        next->rbp = *cell(low);
+    }
+    return true;
+}
+
 /* What it read is not kept: the frame is walked anew each time. */
 static bool follow_registers(struct stack_memory *memory, struct stack_frame *frame,
                              struct stack_frame *next)
@@ -136,7 +163,11 @@ bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct s
     frame->uses_rbp = unwind_uses_rbp(&code.rule);
     frame->is_unsure = (uint8_t)memory->is_unsure;
     frame->end = STACK_GOES_ON;
+    if (__builtin_expect(code.rule.kind == UNWIND_COMMON, 1) &&
+        follow_common(memory, &code.rule, frame, next))
+        return true;
     switch (code.rule.kind) {
+    case UNWIND_COMMON:
     case UNWIND_STEP:
         return follow(memory, &code.rule, frame, next);
     case UNWIND_ROOT:

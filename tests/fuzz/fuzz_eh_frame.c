@@ -17,7 +17,7 @@ static void check_rule(const struct unwind_rule *rule)
 {
     if (rule->kind == UNWIND_UNKNOWN || rule->kind > UNWIND_BROKEN)
         abort();
-    if (rule->kind == UNWIND_STEP &&
+    if ((rule->kind == UNWIND_STEP || rule->kind == UNWIND_COMMON) &&
         (rule->cfa_base == UNWIND_FROM_NOTHING || rule->cfa_base == UNWIND_FROM_CFA ||
          rule->cfa_base > UNWIND_FROM_RBP_CELL || unwind_return_base(rule) == UNWIND_FROM_NOTHING ||
          unwind_return_base(rule) > UNWIND_FROM_CFA || unwind_rbp_base(rule) > UNWIND_FROM_CFA))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The recording of a run of these bytes: read, and checked. */
+/* The recording of a run of these bytes: read, checked, and shown in every way. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,12 +8,52 @@
 
 #include "model/run_file.h"
 #include "recording/container.h"
+#include "report/run_report.h"
 #include "run_sample.h"
 
 /* Rows may share their parts, so that a small file can describe a great deal: not what is sought. */
 enum { MAX_BYTES = 16384 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static FILE *nowhere(void)
+{
+    static FILE *file;
+    if (!file)
+        file = fopen("/dev/null", "w");
+    if (!file)
+        abort();
+    return file;
+}
+
+static void show(const struct run *run, const struct run_options *options)
+{
+    struct run_report report;
+    struct error err = {0};
+    const struct display display = {.out = nowhere(), .columns = 80};
+    if (!run_report_init(&report, run, options, &err))
+        return;
+    run_write_text(&report, &display);
+    if (!run_write_json(&report, nowhere(), &err))
+        abort();
+    run_report_deinit(&report);
+}
+
+static void show_all(const struct run *run)
+{
+    size_t nr;
+    const struct run_task *tasks = run_tasks(run, &nr);
+    for (int by = RUN_BY_ALL; by < NR_RUN_BYS; by++) {
+        const struct run_options options = {.by = (enum run_by)by, .all = by == RUN_BY_SITE};
+        show(run, &options);
+    }
+    for (size_t i = 0; i < nr && i < 4; i++) {
+        const struct run_options options = {.task = tasks[i].id};
+        show(run, &options);
+    }
+    const struct run_options options = {.match = "a", .top = 3};
+    show(run, &options);
+}
 
 /* What is read has passed the check, and can be written again. */
 static void use(const struct run *run)
@@ -29,6 +70,7 @@ static void use(const struct run *run)
         abort();
     run_deinit(&again);
     text_deinit(&bytes);
+    show_all(run);
 }
 
 /* Takes over the bytes, exactly as long as they are. */

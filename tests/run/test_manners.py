@@ -353,7 +353,7 @@ class Surroundings(unittest.TestCase):
                f" print(fd, open_, file=open({str(place.folder / 'out')!r}, 'a'))"
         for closed in ((0,), (1,), (2,), (0, 1, 2)):
             answers = []
-            for words in ((), (ASYNCMEM, "run", "-o", place.file)):
+            for words in ((), (ASYNCMEM, "run", "--no-report", "-o", place.file)):
                 (place.folder / "out").write_text("")
                 command = [str(word) for word in (*words, sys.executable, "-c", show)]
                 done = subprocess.run(command, timeout=60, preexec_fn=lambda: [os.close(fd) for fd in closed])

@@ -163,8 +163,8 @@ static void check_here(const struct stack_start *start)
     errno = saved;
 }
 
-/* With a frame pointer of its own: so the caller's registers are where they are sought. */
-#define HOOK __attribute__((optimize("no-omit-frame-pointer"), visibility("default")))
+/* Asking for the own frame makes one: so the caller's registers are where they are sought. */
+#define HOOK __attribute__((visibility("default")))
 #define HERE(frame)                                                                                \
     (&(struct stack_start){(uintptr_t)__builtin_return_address(0), (uintptr_t)(frame) + 16,        \
                            *(const uintptr_t *)(frame)})

@@ -100,7 +100,7 @@ class Stacks(unittest.TestCase):
         for options in (["-O"], ["-O", "-Cforce-frame-pointers=yes"], []):
             subprocess.run(["rustc", "--edition=2021", *options, "-o", program, PROGRAMS / "panics.rs"], check=True,
                            timeout=300)
-            counts = self.check([program, 1500 if LONG else 8], 10000)
+            counts = self.check([program, 60 if LONG else 8], 10000)
             self.assertEqual(counts["broken"], 0)
 
     def test_libraries_come_and_go(self):

@@ -11,6 +11,15 @@
 enum { THREADS = 4, PARENTS = 50, CHILDREN = 400 };
 
 static struct region_header *region;
+static struct stack_nodes nodes;
+
+static void open_region(uint32_t max_nodes, uint32_t max_sites, uint32_t max_index)
+{
+    region = stack_region_new(max_nodes, max_sites, max_index);
+    assert_non_null(region);
+    nodes = stack_nodes_of(region);
+    stack_region_use(region);
+}
 
 static struct stack_node_key key_of(uint32_t parent, uint64_t pc)
 {
@@ -31,9 +40,9 @@ static void *fill(void *data)
         uint32_t at = (uint32_t)((uint64_t)i * worker->step % (PARENTS * CHILDREN));
         uint32_t parent = at / CHILDREN, child = at % CHILDREN;
         struct stack_node_key root = key_of(0, 0x1000 + parent);
-        uint32_t node = stack_node(region, &root, &spare);
+        uint32_t node = stack_node(&nodes, &root, &spare);
         struct stack_node_key key = key_of(node, 0x2000 + child);
-        worker->found[parent][child] = stack_node(region, &key, &spare);
+        worker->found[parent][child] = stack_node(&nodes, &key, &spare);
     }
     return NULL;
 }
@@ -43,8 +52,7 @@ static void one_row_a_key(void **state)
     (void)state;
     static struct worker workers[THREADS];
     static const uint32_t steps[THREADS] = {1, 7, 7919, 19999};
-    region = stack_region_new(1 << 20, 16, 1 << 20);
-    stack_region_use(region);
+    open_region(1 << 20, 16, 1 << 20);
     for (int i = 0; i < THREADS; i++) {
         workers[i].step = steps[i];
         assert_int_equal(pthread_create(&workers[i].thread, NULL, fill, &workers[i]), 0);
@@ -76,36 +84,36 @@ static void images_and_flags_are_of_the_key(void **state)
 {
     (void)state;
     uint32_t spare = 0;
-    region = stack_region_new(100, 16, 8192);
+    open_region(100, 16, 8192);
     struct stack_node_key key = key_of(0, 77);
-    uint32_t first = stack_node(region, &key, &spare);
+    uint32_t first = stack_node(&nodes, &key, &spare);
     key.image = 2;
-    uint32_t second = stack_node(region, &key, &spare);
+    uint32_t second = stack_node(&nodes, &key, &spare);
     key.flags = REGION_NODE_EXACT;
-    uint32_t third = stack_node(region, &key, &spare);
+    uint32_t third = stack_node(&nodes, &key, &spare);
     assert_int_not_equal(first, second);
     assert_int_not_equal(second, third);
-    assert_int_equal(stack_node(region, &key, &spare), third);
-    uint32_t site = stack_node_site(region, third, &spare);
+    assert_int_equal(stack_node(&nodes, &key, &spare), third);
+    uint32_t site = stack_node_site(&nodes, third, &spare);
     assert_int_not_equal(site, 0);
-    assert_int_equal(stack_node_site(region, third, &spare), site);
-    assert_int_not_equal(stack_node_site(region, second, &spare), site);
+    assert_int_equal(stack_node_site(&nodes, third, &spare), site);
+    assert_int_not_equal(stack_node_site(&nodes, second, &spare), site);
     stack_region_free(region);
 }
 
 static void full_tables_are_told(void **state)
 {
     (void)state;
-    uint32_t spare = 0, nodes = 0, sites = 0;
-    region = stack_region_new(50, 10, 8192);
+    uint32_t spare = 0, nr_nodes = 0, nr_sites = 0;
+    open_region(50, 10, 8192);
     for (uint64_t pc = 1; pc <= 100; pc++) {
         struct stack_node_key key = key_of(0, pc);
-        uint32_t node = stack_node(region, &key, &spare);
-        nodes += node != 0;
-        sites += node && stack_node_site(region, node, &spare);
+        uint32_t node = stack_node(&nodes, &key, &spare);
+        nr_nodes += node != 0;
+        nr_sites += node && stack_node_site(&nodes, node, &spare);
     }
-    assert_int_equal(nodes, 49);
-    assert_int_equal(sites, 9);
+    assert_int_equal(nr_nodes, 49);
+    assert_int_equal(nr_sites, 9);
     assert_int_equal(region->lost[LOST_TABLE_FULL], 51 + 40);
     stack_region_free(region);
 }
@@ -115,11 +123,11 @@ static void small_index(void **state)
 {
     (void)state;
     uint32_t spare = 0;
-    region = stack_region_new(1 << 16, 16, 16 + 4096);
+    open_region(1 << 16, 16, 16 + 4096);
     for (int round = 0; round < 2; round++) {
         for (uint64_t pc = 1; pc <= 4000; pc++) {
             struct stack_node_key key = key_of(0, pc * 8);
-            assert_int_equal(stack_node(region, &key, &spare), pc);
+            assert_int_equal(stack_node(&nodes, &key, &spare), pc);
         }
     }
     stack_region_free(region);
