@@ -49,6 +49,18 @@ enum {
     TASK_NOTE_CANCEL_ERROR = 4,
 };
 
+/* Does the entry's block start at `addr`?  In a granule of 32 bytes it may start at two places. */
+static inline bool task_block_starts_at(const struct tracer *tracer, uint64_t owner, uintptr_t addr)
+{
+    enum { TWO_PLACES_LOG2 = 5 };
+    unsigned granule_log2 = tracer->live_index[addr >> REGION_SPAN_BITS] >> 24;
+    bool is_half = owner & REGION_LIVE_HALF;
+    if (!(owner & REGION_LIVE_PRESENT))
+        return false;
+    return granule_log2 == TWO_PLACES_LOG2 ? !(addr & 15) && is_half == !!(addr & 16)
+                                           : !(addr & (((uintptr_t)1 << granule_log2) - 1));
+}
+
 /* --- task_vtables.c ---------------------------------------------------------------------------- */
 
 typedef void task_function(struct task_header *header);
