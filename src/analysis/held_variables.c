@@ -29,6 +29,11 @@ struct collector {
     struct map numbers;                     /* hash of names -> number */
     size_t capacity;
     uint32_t task, group; /* that are looked at: id, position */
+    /* Of a traced program: bytes of a variable by the place that allocated them. */
+    bool has_origins;
+    struct map places; /* hash of variable and place -> position */
+    uint64_t *place_bytes;
+    size_t nr_places, nr_places_room;
 };
 
 static uint32_t number_of(struct collector *collector, uint64_t hash)
@@ -107,6 +112,51 @@ static struct last_row *find_row(struct collector *collector, uint32_t number,
     return last;
 }
 
+/* One number for all stacks with the same place of the program's own. */
+static uint64_t hash_place(const struct snapshot *snapshot, uint32_t site, uint64_t seed)
+{
+    const struct snapshot_site *row = &snapshot_sites(snapshot, NULL)[site - 1];
+    const uint32_t at = row->own ? row->own : row->outside;
+    if (!at)
+        return hash_u64(site, seed);
+    const struct snapshot_site_frame *frame =
+        &snapshot_site_frames(snapshot, NULL)[row->first_frame - 1 + at - 1];
+    return hash_u64((uint64_t)frame->function.v << 32 | frame->line,
+                    hash_u64(frame->file.v, seed + 1));
+}
+
+/* Where the most of a variable was allocated: sums only grow, so that the last to be the biggest is it. */
+static void add_sites(struct collector *collector, uint32_t row,
+                      const struct snapshot_holding *holding)
+{
+    size_t nr;
+    const struct snapshot *snapshot = collector->snapshot;
+    const uint32_t id = (uint32_t)(holding - snapshot_holdings(snapshot, NULL)) + 1;
+    const struct snapshot_origin *origins = snapshot_origins_of(snapshot, id, &nr);
+    struct held_variable *variable = &collector->variables->rows[row];
+    for (size_t i = 0; i < nr; i++) {
+        bool is_new;
+        if (!origins[i].site || origins[i].requested_bytes == UINT64_MAX)
+            continue;
+        uint32_t *place = map_put(
+            &collector->places, hash_place(snapshot, origins[i].site, hash_u64(row, 17)), &is_new);
+        if (is_new) {
+            collector->place_bytes =
+                array_reserve(collector->place_bytes, &collector->nr_places_room,
+                              collector->nr_places + 1, sizeof(uint64_t));
+            *place = (uint32_t)collector->nr_places;
+            collector->place_bytes[collector->nr_places++] = 0;
+        }
+        uint64_t *bytes = &collector->place_bytes[*place];
+        if (__builtin_add_overflow(*bytes, origins[i].requested_bytes, bytes))
+            *bytes = UINT64_MAX - 1;
+        if (*bytes > variable->site_bytes) {
+            variable->site_bytes = *bytes;
+            variable->site = origins[i].site;
+        }
+    }
+}
+
 static void add_holding(struct collector *collector, uint32_t state,
                         const struct snapshot_holding *holding)
 {
@@ -122,6 +172,10 @@ static void add_holding(struct collector *collector, uint32_t state,
     held_sum_add(&row->held, holding->is, holding->heap_bytes);
     if (holding->is == HELD_UNKNOWN || !holding->heap_bytes)
         return;
+    if (collector->has_origins) {
+        add_sites(collector, last->row, holding);
+        row = &collector->variables->rows[last->row];
+    }
     row->nr_tasks += last->task != collector->task;
     last->task = collector->task;
     if (holding->heap_bytes > row->largest_bytes) {
@@ -196,6 +250,8 @@ void held_variables_init(struct held_variables *variables, const struct snapshot
     *variables = (struct held_variables){.nr_groups = list ? list->nr : 1};
     if (groups->has_held) {
         arena_init(&collector.arena);
+        map_init(&collector.places);
+        collector.has_origins = groups->snapshot->tables[SNAPSHOT_ORIGINS].nr > 0;
         number_variables(&collector);
         for (size_t i = 0; i < groups->nr_tasks; i++) {
             uint32_t group = list ? list->of_task[i] : 1;
@@ -205,6 +261,8 @@ void held_variables_init(struct held_variables *variables, const struct snapshot
                 add_task(&collector);
         }
         arena_deinit(&collector.arena);
+        map_deinit(&collector.places);
+        free(collector.place_bytes);
         map_deinit(&collector.rows);
         map_deinit(&collector.numbers);
     }

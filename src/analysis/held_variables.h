@@ -20,6 +20,8 @@ struct held_variable {
     uint64_t nr_tasks;      /* with such a variable that holds something */
     uint64_t largest_bytes; /* that one of them holds */
     uint32_t largest_task;  /* id; whose that is */
+    uint32_t site;          /* id of an example: where the most of it was allocated; 0: unknown */
+    uint64_t site_bytes;    /* requested: what was allocated by that line of the program's own */
 };
 
 struct held_variables {

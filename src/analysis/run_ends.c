@@ -157,7 +157,7 @@ static void add_unplaced(struct run_ends *ends, struct map *map, const struct ru
         for (uint32_t end = 0; end < NR_RUN_ENDS; end++) {
             const uint64_t rest = run_sum_less(types[i].ended[end], placed[i][end]);
             const struct run_ended_early row = {.type = (uint32_t)i + 1, .end = end, .tasks = rest};
-            if (rest && is_early(end) && selection->types[i] && !run_kind_is_thread(types[i].kind))
+            if (rest && is_early(end) && selection->types[i] && run_kind_has_tasks(types[i].kind))
                 add_early(ends, map, &row);
         }
     free(placed);

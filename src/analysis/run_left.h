@@ -32,8 +32,16 @@ void run_lefts_init(struct run_lefts *lefts, const struct run *run,
                     const struct run_selection *selection, const struct run_site_groups *groups);
 void run_lefts_deinit(struct run_lefts *lefts);
 
-/* ROOT, WORKER and THREAD are what threads did outside of tasks. */
+/*
+ * What threads did outside of tasks.  A runtime's loops are tasks of the blocking pool, but nobody's work:
+ * they count among the tasks, and what they allocate is task zero's.
+ */
 static inline bool run_kind_is_thread(uint32_t kind)
 {
     return kind == RUN_KIND_ROOT || kind == RUN_KIND_WORKER || kind == RUN_KIND_THREAD;
+}
+
+static inline bool run_kind_has_tasks(uint32_t kind)
+{
+    return kind != RUN_KIND_ROOT && kind != RUN_KIND_THREAD;
 }

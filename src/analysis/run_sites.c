@@ -93,13 +93,13 @@ static int more_temporary(const void *a, const void *b, void *context)
 /* --- all of it ------------------------------------------------------------------------------- */
 
 /* Position of the site's group, a new one at the end. */
-static uint32_t find_group(struct run_site_groups *groups, const struct run *run, struct map *map,
-                           const struct run_site *site)
+static uint32_t find_group(struct run_site_groups *groups, const struct run_stack_parts *code,
+                           struct map *map, const struct run_site *site)
 {
     struct run_stack stack;
     bool is_new;
-    run_stack_ends(run, site->node, &stack);
-    uint32_t *at = map_put(map, hash_group(run, site, &stack), &is_new);
+    run_stack_ends(code, site->node, &stack);
+    uint32_t *at = map_put(map, hash_group(code->run, site, &stack), &is_new);
     if (is_new) {
         *at = (uint32_t)groups->nr;
         groups->rows[groups->nr++] =
@@ -108,11 +108,12 @@ static uint32_t find_group(struct run_site_groups *groups, const struct run *run
     return *at;
 }
 
-void run_site_groups_init(struct run_site_groups *groups, const struct run *run,
+void run_site_groups_init(struct run_site_groups *groups, const struct run_stack_parts *code,
                           const struct run_selection *selection)
 {
     size_t nr;
     struct map map;
+    const struct run *run = code->run;
     const struct run_site *sites = run_sites(run, &nr);
     *groups = (struct run_site_groups){.rows = memory_alloc((nr + 1) * sizeof(*groups->rows)),
                                        .of_site = memory_alloc((nr + 1) * sizeof(uint32_t)),
@@ -121,7 +122,7 @@ void run_site_groups_init(struct run_site_groups *groups, const struct run *run,
     for (size_t i = 0; i < nr; i++) {
         if (!selection->sites[i])
             continue;
-        const uint32_t at = find_group(groups, run, &map, &sites[i]);
+        const uint32_t at = find_group(groups, code, &map, &sites[i]);
         struct run_site_group *group = &groups->rows[at];
         if (!group->biggest || sites[group->biggest - 1].allocated_bytes < sites[i].allocated_bytes)
             group->biggest = (uint32_t)i + 1;

@@ -31,6 +31,6 @@ struct run_site_groups {
     bool is_sampled;
 };
 
-void run_site_groups_init(struct run_site_groups *groups, const struct run *run,
+void run_site_groups_init(struct run_site_groups *groups, const struct run_stack_parts *code,
                           const struct run_selection *selection);
 void run_site_groups_deinit(struct run_site_groups *groups);

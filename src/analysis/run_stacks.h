@@ -4,8 +4,9 @@
  *
  *     serve_conn → read_body → BytesMut::reserve
  *
- * Left out: the tracer, alloc, core and std, tokio's polling and scheduling, the start of the thread.
- * Of frames of other crates in a row the first called stays, and of the innermost row the last too; what
+ * Left out: the tracer, alloc, core and std, allocators, tokio's polling and scheduling, the start of the
+ * program or thread.
+ * Bodies of async functions stay, whoever wrote them.  Of other frames of other crates in a row the first called stays, and of the innermost row the last too; what
  * is missing between two shown frames is a gap.  Inlined frames count as frames.  A place of which no
  * function is known stands for itself and is nobody's own.
  */
@@ -22,6 +23,16 @@ struct run_stack_frame {
     bool gap_before; /* frames of other crates were left out between it and its caller */
 };
 
+/* What of each frame is asked again and again, by id - 1; made once for a run. */
+struct run_stack_parts {
+    const struct run *run;
+    uint8_t *parts;
+    uint64_t *names, *crates; /* equal ones have equal hashes; crates 0: unknown */
+};
+
+void run_stack_parts_init(struct run_stack_parts *code, const struct run *run);
+void run_stack_parts_deinit(struct run_stack_parts *code);
+
 enum { RUN_STACK_SHOWN = 64 }; /* more are left out, in the middle */
 
 struct run_stack {
@@ -33,8 +44,6 @@ struct run_stack {
 };
 
 /* `node` is the innermost; 0 gives an empty stack. */
-void run_stack_fold(const struct run *run, uint32_t node, struct run_stack *stack);
+void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack);
 /* Only `own` and `outside`: what groups sites. */
-void run_stack_ends(const struct run *run, uint32_t node, struct run_stack *stack);
-/* A frame of the program's own crates. */
-bool run_frame_is_own(const struct run *run, const struct run_frame *frame);
+void run_stack_ends(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack);

@@ -11,12 +11,23 @@ struct by_peak {
     const struct run_type *types;
 };
 
+static uint64_t whole_peak(const struct by_peak *by, uint32_t at)
+{
+    const uint64_t each = run_type_each_bytes(&by->types[at]);
+    uint64_t peak = by->peaks[at], futures;
+    if (each == RUN_UNKNOWN || __builtin_mul_overflow(each, by->types[at].most_at_once, &futures))
+        return peak;
+    run_sum_add(&peak, futures);
+    return peak;
+}
+
 static int more_at_peak(const void *a, const void *b, void *context)
 {
     const struct by_peak *by = context;
     const uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
-    if (by->peaks[i] != by->peaks[j])
-        return by->peaks[i] > by->peaks[j] ? -1 : 1;
+    const uint64_t a_bytes = whole_peak(by, i), b_bytes = whole_peak(by, j);
+    if (a_bytes != b_bytes)
+        return a_bytes > b_bytes ? -1 : 1;
     return run_order_by(by->types[i].allocated_bytes, by->types[j].allocated_bytes, i, j);
 }
 
@@ -27,8 +38,10 @@ static uint64_t *find_peaks(const struct run *run)
     const struct run_step_type *steps = run_step_types(run, &nr_steps);
     uint64_t *peaks = memory_alloc((nr + 1) * sizeof(*peaks));
     for (size_t i = 0; i < nr; i++)
-        peaks[i] = types[i].live_bytes > types[i].peak_bytes_max ? types[i].live_bytes
-                                                                 : types[i].peak_bytes_max;
+        peaks[i] =
+            types[i].peak_bytes_max == RUN_UNKNOWN || types[i].live_bytes > types[i].peak_bytes_max
+                ? types[i].live_bytes
+                : types[i].peak_bytes_max;
     for (size_t i = 0; i < nr_steps; i++) {
         uint64_t *peak = &peaks[steps[i].type - 1];
         *peak = steps[i].live_bytes > *peak ? steps[i].live_bytes : *peak;
@@ -89,7 +102,7 @@ static void find_folded(struct run_folded *folded, const struct run *run)
     const struct run_type *types = run_types(run, &nr_types);
     const struct run_task *tasks = run_tasks(run, &nr_tasks);
     for (size_t i = 0; i < nr_types; i++) {
-        run_sum_add(&folded->tasks, run_kind_is_thread(types[i].kind) ? 0 : types[i].tasks);
+        run_sum_add(&folded->tasks, run_kind_has_tasks(types[i].kind) ? types[i].tasks : 0);
         run_sum_add(&folded->polls, types[i].polls);
         run_sum_add(&folded->allocations, types[i].allocations);
         run_sum_add(&folded->allocated_bytes, types[i].allocated_bytes);

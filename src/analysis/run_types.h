@@ -10,7 +10,8 @@ struct run_folded {
 };
 
 struct run_types_order {
-    uint32_t *types; /* selected ones, positions: most bytes at their peak first */
+    uint32_t
+        *types; /* selected ones, positions: most bytes at their peak, futures included, first */
     size_t nr_types;
     uint32_t *tasks; /* selected ones but threads, positions: most bytes now first, then peak */
     size_t nr_tasks;
@@ -22,4 +23,13 @@ struct run_types_order {
 
 void run_types_order_init(struct run_types_order *order, const struct run *run,
                           const struct run_selection *selection);
+/* What a task of the type takes before it allocates anything: its cell, and its future where that is boxed. */
+static inline uint64_t run_type_each_bytes(const struct run_type *type)
+{
+    uint64_t sum;
+    if (type->cell_bytes == RUN_UNKNOWN || type->boxed_bytes == RUN_UNKNOWN ||
+        __builtin_add_overflow(type->cell_bytes, type->boxed_bytes, &sum))
+        return RUN_UNKNOWN;
+    return sum;
+}
 void run_types_order_deinit(struct run_types_order *order);

@@ -276,14 +276,24 @@ static bool is_elsewhere(const char *file)
     return has_one_of(file, folders, sizeof(folders) / sizeof(*folders));
 }
 
-static bool is_start(const char *function)
+/* What runs before a thread's first function, and the C main of a program that is not in C. */
+static bool is_start(const char *function, const char *file)
 {
-    static const char *const names[] = {"main",  "_start", "start_thread",
-                                        "clone", "clone3", "thread_start"};
+    static const char *const names[] = {"_start", "start_thread", "clone", "clone3",
+                                        "thread_start"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strcmp(function, names[i]) == 0)
             return true;
-    return str_starts_with(function, "__libc_start_") || str_starts_with(function, "__clone");
+    return str_starts_with(function, "__libc_start_") || str_starts_with(function, "__clone") ||
+           (strcmp(function, "main") == 0 && !*file);
+}
+
+/* A shared library that is not in Rust; the program's own are told by their files. */
+static bool is_system_library(const char *image)
+{
+    static const char *const folders[] = {"/lib/",       "/lib64/",         "/usr/lib/",
+                                          "/usr/lib64/", "/usr/local/lib/", "/nix/store/"};
+    return BEGINS_ONE_OF(image, folders) && strstr(image, ".so");
 }
 
 static bool is_state_machine(const struct frame *frame)
@@ -296,17 +306,20 @@ static bool is_state_machine(const struct frame *frame)
 enum run_frame_kind frame_kind(const struct frame *frame, const char *image)
 {
     const char *function = frame->function ? frame->function : "";
-    const char *file = frame->file ? frame->file : "";
+    const char *file = frame->declared_in ? frame->declared_in : frame->file ? frame->file : "";
     const char *path = own_path(function);
     bool is_rust = strstr(function, "::") != NULL;
     if (str_ends_with(image, "libasyncmem-trace.so"))
         return RUN_FRAME_TRACER;
     if (is_rust && is_runtime(path))
         return RUN_FRAME_RUNTIME;
-    if (is_std(path, file))
+    /* A #[global_allocator] of the program's own allocates for everybody. */
+    if (is_std(path, file) || strstr(function, "GlobalAlloc>::"))
         return RUN_FRAME_STD;
-    if (!*file && is_start(function))
+    if (is_start(function, file))
         return RUN_FRAME_RUNTIME;
+    if (!is_rust && is_system_library(image))
+        return RUN_FRAME_LIBRARY;
     if (*file ? is_elsewhere(file) : !is_rust || is_known_crate(path))
         return RUN_FRAME_LIBRARY;
     return is_state_machine(frame) ? RUN_FRAME_POLL : RUN_FRAME_USER;

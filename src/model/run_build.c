@@ -66,7 +66,7 @@ static const struct {
     const char *cause, *text;
 } lost_causes[NR_REGION_LOST] = {
     [LOST_IN_SIGNAL] = {"in_signal", "allocations in signal handlers that interrupted the tracer "
-                                     "are in no count"},
+                                     "are counted, but at no place"},
     [LOST_NO_THREAD] = {"no_thread", "allocations of threads for which there was no memory to "
                                      "trace them are in no count"},
     [LOST_TABLE_FULL] = {"table_full", "events for which a table had no room have no site or task"},
@@ -80,6 +80,8 @@ static const struct {
     [LOST_EXEC] = {"exec", "programs that replaced this one could not be traced"},
     [LOST_AWAIT_CUT] = {"await_cut",
                         "tasks ended at an await that could not be read at that moment"},
+    [LOST_STACK_GUESSED] = {"stack_guessed", "stacks pass code without unwind tables and were "
+                                             "followed by frame pointers: callers may be missing"},
 };
 
 static void add_losts(struct run_building *build)

@@ -41,13 +41,13 @@ static void add_left(struct run_building *build, uint32_t type, uint32_t site, u
     left->live_bytes += bytes;
 }
 
-/* How many blocks like this one a sampled one stands for. */
-static double weight_of(const struct run_facts *facts, uint64_t bytes)
+/* How many blocks like this one a sampled one stands for: as the tracer weighs it (tracer/account.c). */
+static long double weight_of(const struct run_facts *facts, uint64_t bytes)
 {
     if (facts->stacks != RUN_STACKS_SAMPLED || !facts->sample_bytes)
         return 1;
-    double share = -expm1(-(double)(bytes ? bytes : 1) / (double)facts->sample_bytes);
-    return share > 1e-12 ? 1 / share : 1e12;
+    long double share = -expm1l(-(long double)bytes / facts->sample_bytes);
+    return share > 0 ? 1 / share : 0;
 }
 
 static void add_block(struct run_building *build, const struct region_block *block)
@@ -68,9 +68,9 @@ static void add_block(struct run_building *build, const struct region_block *blo
     }
     if (!site)
         return;
-    double weight = weight_of(run_facts(build->run), block->bytes);
-    uint64_t blocks = weight == 1 ? 1 : (uint64_t)(weight + 0.5);
-    uint64_t bytes = weight == 1 ? block->bytes : (uint64_t)((double)block->bytes * weight + 0.5);
+    long double weight = weight_of(run_facts(build->run), block->bytes);
+    uint64_t blocks = weight == 1 ? 1 : (uint64_t)(weight + 0.5L);
+    uint64_t bytes = weight == 1 ? block->bytes : (uint64_t)(weight * block->bytes + 0.5L);
     struct run_site *at = &run_sites(build->run, NULL)[site - 1];
     at->live_blocks += blocks;
     at->live_bytes += bytes;

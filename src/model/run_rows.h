@@ -98,10 +98,13 @@ struct run_type {
     uint64_t poll_ns, longest_poll_ns, idle_ns; /* idle: alive and not being polled */
     uint64_t allocations, allocated_bytes, frees, freed_bytes;
     uint64_t live_bytes, live_blocks;
-    uint64_t peak_bytes_sum, peak_bytes_max;             /* of tasks; mean = sum / tasks */
-    uint64_t cell_bytes;                                 /* of one cell; RUN_UNKNOWN */
+    uint64_t peak_bytes_sum, peak_bytes_max; /* of tasks; mean = sum / tasks; RUN_UNKNOWN:
+                                                          * no row of a task has it (ROOT, THREAD) */
+    uint64_t cell_bytes;                     /* of one cell; RUN_UNKNOWN */
     uint64_t header_bytes, padding_bytes, payload_bytes; /* that it is made of; RUN_UNKNOWN */
-    uint64_t live_cells; /* cells that are still allocated: live tasks and kept outputs */
+    uint64_t live_cells;  /* cells that are still allocated: live tasks and kept outputs */
+    uint64_t boxed_bytes; /* of the future where the cell has only a box of it; RUN_UNKNOWN; 0: it
+                           * has the future itself */
 };
 
 /* Tasks that have not been folded into their type: alive, or something that they allocated is. */
@@ -119,6 +122,7 @@ struct run_task {
     uint64_t cell_bytes;
     uint64_t held_bytes; /* in the last snapshot; RUN_UNKNOWN */
     run_str waits_for;   /* in plain words; "" unknown */
+    uint32_t reserved;
 };
 
 /* One future of an await tree; a tree's innermost names it. */
@@ -159,8 +163,8 @@ struct run_frame {
 
 /* A place in the code: its frames, innermost first. */
 struct run_place {
-    uint32_t first_frame, nr_frames;
-    uint32_t image; /* 0: in none */
+    uint32_t first_frame, nr_frames; /* none: the file that had them is damaged */
+    uint32_t image;                  /* 0: in none */
     uint32_t reserved;
     uint64_t offset; /* in the image's file; of no image: the address */
 };
@@ -173,7 +177,8 @@ struct run_node {
 struct run_site {
     uint32_t node;      /* innermost; 0: stacks were not taken */
     uint32_t lifetimes; /* 0: no block lived longer than a tick */
-    uint32_t type;      /* whose polls allocated here; 0: outside of tasks */
+    uint32_t type;      /* whose polls allocated here; outside of tasks: of kind ROOT, WORKER or
+                         * THREAD; 0: unknown */
     uint32_t kind;      /* enum run_kind: of the type, or what the thread did */
     uint64_t allocations, allocated_bytes, frees, freed_bytes, temporary;
     uint64_t live_bytes, live_blocks;
@@ -229,3 +234,22 @@ struct run_runtime {
     uint64_t queue_bytes, timer_bytes, io_bytes, worker_bytes, other_bytes; /* RUN_UNKNOWN */
     uint64_t nr_workers, stack_bytes;
 };
+
+_Static_assert(sizeof(struct run_facts) == 208, "a file format");
+_Static_assert(sizeof(struct run_lost) == 16, "a file format");
+_Static_assert(sizeof(struct run_note) == 4, "a file format");
+_Static_assert(sizeof(struct run_image) == 16, "a file format");
+_Static_assert(sizeof(struct run_type) == 272, "a file format");
+_Static_assert(sizeof(struct run_task) == 208, "a file format");
+_Static_assert(sizeof(struct run_await) == 32, "a file format");
+_Static_assert(sizeof(struct run_await_end) == 32, "a file format");
+_Static_assert(sizeof(struct run_frame) == 20, "a file format");
+_Static_assert(sizeof(struct run_place) == 24, "a file format");
+_Static_assert(sizeof(struct run_node) == 8, "a file format");
+_Static_assert(sizeof(struct run_site) == 88, "a file format");
+_Static_assert(sizeof(struct run_lifetimes) == 104, "a file format");
+_Static_assert(sizeof(struct run_left) == 24, "a file format");
+_Static_assert(sizeof(struct run_step) == 32, "a file format");
+_Static_assert(sizeof(struct run_step_type) == 16, "a file format");
+_Static_assert(sizeof(struct run_snapshot) == 40, "a file format");
+_Static_assert(sizeof(struct run_runtime) == 96, "a file format");

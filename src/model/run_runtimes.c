@@ -44,7 +44,8 @@ static void add_cells(struct run *run)
         const struct run_type *type = &run_types(run, NULL)[i];
         if (!type->live_cells)
             continue;
-        struct run_runtime *row = &run_runtimes(run, NULL)[runtime_of(run, type) - 1];
+        uint32_t id = runtime_of(run, type);
+        struct run_runtime *row = &run_runtimes(run, NULL)[id - 1];
         row->cells += type->live_cells;
         row->nr_workers += type->kind == RUN_KIND_WORKER ? type->live_tasks : 0;
         add_known(&row->cell_header_bytes, type->live_cells, type->header_bytes);

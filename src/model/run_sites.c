@@ -58,7 +58,8 @@ static void pass_frame(struct run_building *build, const struct run_load *load,
     const struct frame frame = {.function = symbol->full, .name = symbol->name};
     struct name_span future;
     if (symbol->kind == RUN_FRAME_TRACER) {
-        *owner = (struct run_node_owner){.is_task = true};
+        if (!strstr(symbol->full, "schedule")) /* waking a task is not polling it */
+            *owner = (struct run_node_owner){.is_task = true};
         return;
     }
     if (symbol->kind != RUN_FRAME_RUNTIME)
@@ -116,7 +117,7 @@ static uint32_t place_of(struct run_building *build, const struct region_node *n
         load = NULL; /* no row of the tracer's says so */
     struct run_code code;
     struct run_symbol_at at = {.offset = load ? node->pc - load->bias : node->pc,
-                               .is_exact = node->is_pc_exact == 1};
+                               .is_exact = node->is_pc_exact & 1};
     const struct run_symbol_frame *frames = NULL;
     uint32_t nr = 0;
     if (load) {

@@ -91,6 +91,25 @@ static struct counts sum_types(const struct run *run)
     return sum;
 }
 
+/* Rows that are made when they are needed. */
+static struct run_type *thread_type(struct run_building *build)
+{
+    uint32_t id = run_thread_type(build);
+    return &run_types(build->run, NULL)[id - 1];
+}
+
+static struct run_type *unknown_type(struct run_building *build)
+{
+    uint32_t id = run_unknown_type(build);
+    return &run_types(build->run, NULL)[id - 1];
+}
+
+static struct run_site *unknown_site(struct run_building *build)
+{
+    uint32_t id = run_unknown_site(build);
+    return &run_sites(build->run, NULL)[id - 1];
+}
+
 /* --- threads outside of tasks ---------------------------------------------------------------- */
 
 static void add_to_type(struct run_type *type, const struct counts *counts)
@@ -127,10 +146,10 @@ static void add_threads(struct run_building *build)
     const struct counts counts = COUNTS_OF(all), split = split_threads(build);
     struct counts rest;
     if (lacks(&counts, &split, &rest) || all->tasks)
-        add_to_type(&run_types(build->run, NULL)[run_thread_type(build) - 1], &rest);
+        add_to_type(thread_type(build), &rest);
     if (!all->tasks)
         return;
-    struct run_type *type = &run_types(build->run, NULL)[run_thread_type(build) - 1];
+    struct run_type *type = thread_type(build);
     type->tasks = all->tasks;
     type->live_tasks = all->live_tasks;
     for (int i = 0; i < NR_RUN_ENDS; i++)
@@ -169,7 +188,7 @@ static void close_counts(struct run_building *build, const struct counts *thread
         raise(&all, &sites);
     set_facts(run_facts(build->run), &all);
     if (are_exact && lacks(&all, &sites, &rest)) {
-        struct run_site *site = &run_sites(build->run, NULL)[run_unknown_site(build) - 1];
+        struct run_site *site = unknown_site(build);
         site->allocations += rest.v[0];
         site->allocated_bytes += rest.v[1];
         site->frees += rest.v[2];
@@ -178,7 +197,7 @@ static void close_counts(struct run_building *build, const struct counts *thread
     }
     types.v[4] = all.v[4]; /* not counted by type */
     if (lacks(&all, &types, &rest))
-        add_to_type(&run_types(build->run, NULL)[run_unknown_type(build) - 1], &rest);
+        add_to_type(unknown_type(build), &rest);
 }
 
 static void close_polls(struct run_building *build)
@@ -204,9 +223,26 @@ static void close_polls(struct run_building *build)
     facts->polls_future = facts->polls - others;
     if (facts->polls == polls && facts->polls_cancel == cancels)
         return;
-    struct run_type *rest = &run_types(build->run, NULL)[run_unknown_type(build) - 1];
+    struct run_type *rest = unknown_type(build);
     rest->polls += facts->polls - polls;
     rest->polls_cancel += facts->polls_cancel - cancels;
+}
+
+/* The highest that live bytes were since the last publishing, as far as one thread knows. */
+static uint64_t unpublished_peak(const struct run_building *build)
+{
+    uint64_t live = __atomic_load_n(&build->region->header->live_bytes, __ATOMIC_RELAXED);
+    uint64_t highest = 0;
+    uint32_t nr = region_nr_rows(build->region, REGION_THREADS);
+    for (uint32_t id = 1; id < nr; id++) {
+        const struct region_thread *row = region_row(build->region, REGION_THREADS, id);
+        int64_t peak = row ? __atomic_load_n(&row->unpublished_peak, __ATOMIC_RELAXED) : 0;
+        uint64_t sum;
+        if (peak > 0 && peak <= REGION_PUBLISH_BYTES && /* else it is being published */
+            !__builtin_add_overflow(live, (uint64_t)peak, &sum) && sum > highest)
+            highest = sum;
+    }
+    return highest;
 }
 
 static void sum_live(struct run_building *build)
@@ -221,8 +257,11 @@ static void sum_live(struct run_building *build)
     const struct region_header *header = build->region->header;
     facts->peak_bytes = __atomic_load_n(&header->peak_bytes, __ATOMIC_RELAXED);
     facts->peak_ns = __atomic_load_n(&header->peak_ns, __ATOMIC_RELAXED);
-    if (facts->peak_bytes < facts->live_bytes) { /* not published yet */
-        facts->peak_bytes = facts->live_bytes;
+    uint64_t not_published = unpublished_peak(build);
+    if (not_published < facts->live_bytes)
+        not_published = facts->live_bytes;
+    if (facts->peak_bytes < not_published) {
+        facts->peak_bytes = not_published;
         facts->peak_ns = build->now_ns;
     }
 }

@@ -118,6 +118,7 @@ static void open_file(struct code_file *file)
         return;
     }
     debug_source_load(&file->source);
+    elf_file_symbols(file->source.symbols);
     symbolizer_init(&file->symbolizer, &file->source);
     file->is_usable = true;
 }
@@ -136,7 +137,7 @@ static uint32_t file_of(struct run_symbols *symbols, const struct run_code *code
     const char *slash = strrchr(code->path, '/');
     file->path = intern(symbols, code->path);
     file->name = intern(symbols, slash ? slash + 1 : code->path);
-    if (code->build_id_bytes <= sizeof(file->build_id)) {
+    if (code->build_id_bytes && code->build_id_bytes <= sizeof(file->build_id)) {
         file->build_id_bytes = code->build_id_bytes;
         memcpy(file->build_id, code->build_id, code->build_id_bytes);
     }
@@ -181,7 +182,9 @@ static void add_known(struct run_symbols *symbols, const struct code_file *file,
     frame->function = intern(symbols, text_str(&symbols->scratch));
     frame->full = intern(symbols, known->function);
     frame->name = known->name ? intern(symbols, known->name) : NULL;
-    frame->file = intern(symbols, known->file);
+    /* Of code that is of no line only the function's own file means anything. */
+    frame->file =
+        intern(symbols, known->line || !known->declared_in ? known->file : known->declared_in);
     frame->line = known->line;
     frame->kind = (uint16_t)frame_kind(known, file->path);
     frame->is_inlined = known->is_inlined;

@@ -221,7 +221,7 @@ static void set_cell(struct run_names *names, const struct plan_task *task, stru
 {
     const struct plan *plan = names->plan;
     const struct plan_type *cell = plan_type(plan, task->cell);
-    if (cell && !type->cell_bytes)
+    if (cell && cell->size_bytes)
         type->cell_bytes = cell->size_bytes;
     if (!type->cell_bytes)
         type->cell_bytes = RUN_UNKNOWN;
@@ -234,6 +234,21 @@ static void set_cell(struct run_names *names, const struct plan_task *task, stru
     type->header_bytes = header;
     type->payload_bytes = future->size_bytes;
     type->padding_bytes = type->cell_bytes - header - future->size_bytes;
+}
+
+/* A runtime boxes big futures, and programs those that they keep in lists. */
+static void set_boxed(struct run_names *names, const struct plan_task *task, struct run_type *type)
+{
+    const char *raw = plan_string(names->plan, task->future);
+    struct text inside;
+    text_init(&inside);
+    task_kind_behind_boxes(raw, &inside);
+    if (strcmp(text_str(&inside), raw) != 0) {
+        const struct plan_type *future =
+            plan_type(names->plan, type_by_name(names, text_str(&inside)));
+        type->boxed_bytes = future ? future->size_bytes : RUN_UNKNOWN;
+    }
+    text_deinit(&inside);
 }
 
 /* --- types ----------------------------------------------------------------------------------- */
@@ -261,6 +276,7 @@ static bool describe(struct run_building *build, const struct run_load *load,
     run_type_set_names(build, names, task_kind_future(names->plan, task), type);
     set_reason(build, names, task, type);
     set_cell(names, task, type);
+    set_boxed(names, task, type);
     return true;
 }
 
@@ -309,6 +325,8 @@ void run_types_add(struct run_building *build)
     struct run_row_walk walk;
     struct region_type row;
     build->nr_types = region_nr_rows(build->region, REGION_TYPES);
+    if (build->nr_types < 2)
+        build->nr_types = 2; /* threads have the first, whatever the region says */
     build->types = memory_alloc((build->nr_types + 1) * sizeof(*build->types));
     struct run_type *rows = memory_alloc((build->nr_types + 1) * sizeof(*rows));
     run_tasks_add(build, rows);

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "model/run_rows.h"
+
 const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES] = {
     [SNAPSHOT_STRINGS] = 1,
     [SNAPSHOT_FACTS] = sizeof(struct snapshot_facts),
@@ -24,6 +26,11 @@ const uint32_t snapshot_row_bytes[NR_SNAPSHOT_TABLES] = {
     [SNAPSHOT_SHARED_TASKS] = sizeof(struct snapshot_shared_task),
     [SNAPSHOT_KEEPERS] = sizeof(struct snapshot_keeper),
     [SNAPSHOT_HEAP] = sizeof(struct snapshot_heap),
+    [SNAPSHOT_SITE_FRAMES] = sizeof(struct snapshot_site_frame),
+    [SNAPSHOT_SITES] = sizeof(struct snapshot_site),
+    [SNAPSHOT_MAKERS] = sizeof(struct snapshot_maker),
+    [SNAPSHOT_ORIGINS] = sizeof(struct snapshot_origin),
+    [SNAPSHOT_SPAWNS] = sizeof(struct snapshot_spawn),
 };
 
 /* --- growing --------------------------------------------------------------------------------- */
@@ -132,6 +139,30 @@ static const struct table_column columns[] = {
     STRING(SNAPSHOT_HEAP, heap, allocator),
     STRING(SNAPSHOT_HEAP, heap, how),
     STRING(SNAPSHOT_HEAP, heap, problem),
+    STRING(SNAPSHOT_SITE_FRAMES, site_frame, function),
+    STRING(SNAPSHOT_SITE_FRAMES, site_frame, full),
+    STRING(SNAPSHOT_SITE_FRAMES, site_frame, file),
+    COLUMN(SNAPSHOT_SITE_FRAMES, site_frame, kind, TABLE_ENUM, NR_RUN_FRAME_KINDS,
+           "what a frame is for is unknown"),
+    COLUMN(SNAPSHOT_SITES, site, first_frame, TABLE_SPAN, SNAPSHOT_SITE_FRAMES,
+           "an allocation's stack lies outside"),
+    COLUMN(SNAPSHOT_MAKERS, maker, kind, TABLE_ENUM, NR_MAKER_KINDS,
+           "what allocated is neither task nor thread"),
+    COLUMN(SNAPSHOT_MAKERS, maker, task, TABLE_ID, SNAPSHOT_TASKS,
+           "a task that allocated does not exist"),
+    STRING(SNAPSHOT_MAKERS, maker, name),
+    COLUMN(SNAPSHOT_ORIGINS, origin, holding, TABLE_SOME, SNAPSHOT_HOLDINGS,
+           "a holding that has an origin does not exist"),
+    COLUMN(SNAPSHOT_ORIGINS, origin, maker, TABLE_ID, SNAPSHOT_MAKERS,
+           "who allocated does not exist"),
+    COLUMN(SNAPSHOT_ORIGINS, origin, site, TABLE_ID, SNAPSHOT_SITES,
+           "where something was allocated does not exist"),
+    COLUMN(SNAPSHOT_SPAWNS, spawn, task, TABLE_SOME, SNAPSHOT_TASKS,
+           "a task that was spawned does not exist"),
+    COLUMN(SNAPSHOT_SPAWNS, spawn, maker, TABLE_ID, SNAPSHOT_MAKERS,
+           "who spawned a task does not exist"),
+    COLUMN(SNAPSHOT_SPAWNS, spawn, site, TABLE_ID, SNAPSHOT_SITES,
+           "where a task was spawned does not exist"),
 };
 
 static const struct table_set set = {
@@ -185,6 +216,25 @@ static bool all_holdings_ok(const struct snapshot *snapshot)
     return true;
 }
 
+/* Origins are found by their holding; a site's frames are its own. */
+static bool origins_ok(const struct snapshot *snapshot)
+{
+    size_t nr_origins, nr_sites, nr_spawns;
+    const struct snapshot_spawn *spawns = snapshot_spawns(snapshot, &nr_spawns);
+    const struct snapshot_origin *origins = snapshot_origins(snapshot, &nr_origins);
+    const struct snapshot_site *sites = snapshot_sites(snapshot, &nr_sites);
+    for (size_t i = 1; i < nr_origins; i++)
+        if (origins[i - 1].holding > origins[i].holding)
+            return false;
+    for (size_t i = 1; i < nr_spawns; i++)
+        if (spawns[i - 1].task >= spawns[i].task)
+            return false;
+    for (size_t i = 0; i < nr_sites; i++)
+        if (sites[i].own > sites[i].nr_frames || sites[i].outside > sites[i].nr_frames)
+            return false;
+    return true;
+}
+
 bool snapshot_check(const struct snapshot *snapshot, const char **problem)
 {
     *problem = "it has more than one account of the heap";
@@ -196,6 +246,51 @@ bool snapshot_check(const struct snapshot *snapshot, const char **problem)
     *problem = "a frame's holdings are not in the order of its variables";
     if (!all_holdings_ok(snapshot))
         return false;
+    *problem = "where things were allocated is not in order";
+    if (!origins_ok(snapshot))
+        return false;
     *problem = NULL;
     return true;
+}
+
+/* --- looking up ------------------------------------------------------------------------------ */
+
+/* How many origins are of holdings up to this id. */
+static size_t nr_origins_up_to(const struct snapshot_origin *origins, size_t nr, uint32_t holding)
+{
+    size_t low = 0, high = nr;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (origins[middle].holding <= holding)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const struct snapshot_origin *snapshot_origins_of(const struct snapshot *snapshot, uint32_t holding,
+                                                  size_t *nr)
+{
+    size_t nr_all;
+    const struct snapshot_origin *origins = snapshot_origins(snapshot, &nr_all);
+    size_t first = holding ? nr_origins_up_to(origins, nr_all, holding - 1) : 0;
+    *nr = nr_origins_up_to(origins, nr_all, holding) - first;
+    return nr_all ? origins + first : NULL;
+}
+
+const struct snapshot_spawn *snapshot_spawn_of(const struct snapshot *snapshot, uint32_t task)
+{
+    size_t low = 0, high;
+    const struct snapshot_spawn *spawns = snapshot_spawns(snapshot, &high);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (spawns[middle].task == task)
+            return &spawns[middle];
+        if (spawns[middle].task < task)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "model/snapshot_origin_rows.h"
 #include "model/snapshot_rows.h"
 #include "model/table.h"
 
@@ -34,6 +35,11 @@ enum snapshot_table_id {
     SNAPSHOT_SHARED_TASKS,
     SNAPSHOT_KEEPERS,
     SNAPSHOT_HEAP, /* one row or none */
+    SNAPSHOT_SITE_FRAMES,
+    SNAPSHOT_SITES,
+    SNAPSHOT_MAKERS,
+    SNAPSHOT_ORIGINS, /* by holding */
+    SNAPSHOT_SPAWNS,  /* by task, each at most once */
     NR_SNAPSHOT_TABLES,
 };
 
@@ -81,9 +87,20 @@ SNAPSHOT_ROWS(shared, SNAPSHOT_SHARED)
 SNAPSHOT_ROWS(shared_task, SNAPSHOT_SHARED_TASKS)
 SNAPSHOT_ROWS(keeper, SNAPSHOT_KEEPERS)
 SNAPSHOT_ROWS(heap, SNAPSHOT_HEAP)
+SNAPSHOT_ROWS(site_frame, SNAPSHOT_SITE_FRAMES)
+SNAPSHOT_ROWS(site, SNAPSHOT_SITES)
+SNAPSHOT_ROWS(maker, SNAPSHOT_MAKERS)
+SNAPSHOT_ROWS(origin, SNAPSHOT_ORIGINS)
+SNAPSHOT_ROWS(spawn, SNAPSHOT_SPAWNS)
 #undef SNAPSHOT_ROWS
 
 static inline struct snapshot_facts *snapshot_facts(const struct snapshot *snapshot)
 {
     return snapshot->tables[SNAPSHOT_FACTS].rows;
 }
+
+/* The origins of a holding, the most bytes first; none where the program was not traced. */
+const struct snapshot_origin *snapshot_origins_of(const struct snapshot *snapshot, uint32_t holding,
+                                                  size_t *nr);
+/* Who spawned a task; NULL: unknown. */
+const struct snapshot_spawn *snapshot_spawn_of(const struct snapshot *snapshot, uint32_t task);

@@ -157,6 +157,9 @@ static void add_task(struct snapshot_building *build, const struct forest *fores
     task.reason = tree_reason(build, cell, &task, build->reader->futures.is_partial[row]);
     snapshot_add_holdings(build, row, &task, forest->in_order);
     build->tasks[row] = snapshot_add(build->snapshot, SNAPSHOT_TASKS, &task);
+    if (build->making)
+        snapshot_origin_of_task(build, build->reader->heap.drops.rows[row].cell_block,
+                                build->tasks[row]);
 }
 
 static void add_tasks(struct snapshot_building *build)
@@ -397,7 +400,7 @@ static void add_notes(struct snapshot_building *build)
 }
 
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
-                    const char *program)
+                    const char *program, struct run_symbols *symbols)
 {
     struct snapshot_building build = {.snapshot = snapshot, .reader = reader};
     build.images = memory_alloc((reader->nr_plans + 1) * sizeof(*build.images));
@@ -416,6 +419,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
         image->layouts =
             arena_alloc(&image->arena, (image->types.nr + 1) * sizeof(*image->layouts));
     }
+    snapshot_origins_begin(&build, symbols);
     add_facts(&build, program);
     add_images(&build);
     add_notes(&build);
@@ -423,6 +427,7 @@ void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
     add_tasks(&build);
     add_roots(&build);
     snapshot_add_heap(&build);
+    snapshot_origins_end(&build);
     for (size_t i = 0; i < reader->nr_plans; i++) {
         needs_drops_deinit(&build.needs_drop[i]);
         arena_deinit(&build.images[i].arena);

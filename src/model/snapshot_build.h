@@ -8,6 +8,11 @@
 #include "model/snapshot.h"
 #include "process/task_reader.h"
 
-/* Fills an initialised snapshot.  `program` is its path as the user knows it. */
+struct run_symbols;
+
+/*
+ * Fills an initialised snapshot.  `program` is its path as the user knows it.  `symbols` has names of functions
+ * that were looked up for earlier snapshots of the same process; NULL: none were.
+ */
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,
-                    const char *program);
+                    const char *program, struct run_symbols *symbols);

@@ -26,6 +26,11 @@ static const struct table_format formats[] = {
     {SNAPSHOT_SHARED, CONTAINER_TAG('S', 'H', 'A', 'R'), "shared blocks", false},
     {SNAPSHOT_SHARED_TASKS, CONTAINER_TAG('S', 'H', 'T', 'A'), "tasks that share blocks", false},
     {SNAPSHOT_KEEPERS, CONTAINER_TAG('K', 'E', 'E', 'P'), "keepers of finished tasks", false},
+    {SNAPSHOT_MAKERS, CONTAINER_TAG('M', 'A', 'K', 'R'), "tasks that allocated", false},
+    {SNAPSHOT_SITES, CONTAINER_TAG('S', 'I', 'T', 'E'), "allocation sites", false},
+    {SNAPSHOT_SITE_FRAMES, CONTAINER_TAG('S', 'I', 'F', 'R'), "stacks of sites", false},
+    {SNAPSHOT_ORIGINS, CONTAINER_TAG('O', 'R', 'I', 'G'), "origins of held bytes", false},
+    {SNAPSHOT_SPAWNS, CONTAINER_TAG('S', 'P', 'W', 'N'), "places of spawns", false},
 };
 
 enum { NR_FORMATS = sizeof(formats) / sizeof(*formats) };
@@ -64,6 +69,27 @@ static void forget_heap(struct snapshot *snapshot, const bool *lost)
         snapshot->tables[SNAPSHOT_SHARED].nr = 0;
 }
 
+/* Who allocated is told without the place, and a place without its stack. */
+static void forget_origins(struct snapshot *snapshot, const bool *lost)
+{
+    size_t nr_origins, nr_spawns, nr_sites;
+    struct snapshot_origin *origins = snapshot_origins(snapshot, &nr_origins);
+    struct snapshot_spawn *spawns = snapshot_spawns(snapshot, &nr_spawns);
+    struct snapshot_site *sites = snapshot_sites(snapshot, &nr_sites);
+    for (size_t i = 0; i < nr_origins; i++) {
+        origins[i].maker = lost[SNAPSHOT_MAKERS] ? 0 : origins[i].maker;
+        origins[i].site = lost[SNAPSHOT_SITES] ? 0 : origins[i].site;
+    }
+    for (size_t i = 0; i < nr_spawns; i++) {
+        spawns[i].maker = lost[SNAPSHOT_MAKERS] ? 0 : spawns[i].maker;
+        spawns[i].site = lost[SNAPSHOT_SITES] ? 0 : spawns[i].site;
+    }
+    for (size_t i = 0; i < nr_sites && lost[SNAPSHOT_SITE_FRAMES]; i++)
+        sites[i].nr_frames = sites[i].own = sites[i].outside = 0;
+    if (lost[SNAPSHOT_HOLDINGS] || lost[SNAPSHOT_SLOTS])
+        snapshot->tables[SNAPSHOT_ORIGINS].nr = 0;
+}
+
 /* Nothing refers to a lost table afterwards. */
 static void forget_lost(void *owner, const bool *lost)
 {
@@ -81,6 +107,7 @@ static void forget_lost(void *owner, const bool *lost)
     for (size_t i = 0; i < nr_states && lost[SNAPSHOT_SLOTS]; i++)
         states[i].nr_slots = 0;
     forget_heap(snapshot, lost);
+    forget_origins(snapshot, lost);
     if (lost[SNAPSHOT_STATES] || lost[SNAPSHOT_FRAMES]) {
         snapshot->tables[SNAPSHOT_FRAMES].nr = 0;
         forget_trees(snapshot);
@@ -107,6 +134,7 @@ static const struct table_file format = {
     .formats = formats,
     .nr_formats = NR_FORMATS,
     .strings = SNAPSHOT_STRINGS,
+    .first_later = SNAPSHOT_SITE_FRAMES,
     .forget = forget_lost,
     .note = add_note,
     .check = check,

@@ -251,9 +251,26 @@ static void add_sums(struct snapshot_building *build)
     snapshot_add(build->snapshot, SNAPSHOT_HEAP, &row);
 }
 
+/* Why sizes and origins are not those of the tracer, though there is one. */
+static void note_untraced(struct snapshot_building *build)
+{
+    char text[600];
+    const struct task_reader *reader = build->reader;
+    if (!*reader->traced.problem && (!reader->traced.is_there || reader->heap.traced))
+        return;
+    snprintf(text, sizeof(text),
+             "the program runs under asyncmem run, but who allocated what is not shown: %s",
+             *reader->traced.problem ? reader->traced.problem
+                                     : "its allocator is one that the tracer does not see");
+    struct snapshot_note note = {snapshot_intern(build, text)};
+    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+}
+
 void snapshot_add_heap(struct snapshot_building *build)
 {
     const struct heap_account *heap = &build->reader->heap;
+    if (heap->is_there)
+        note_untraced(build);
     if (!heap->is_there) {
         char text[1200];
         snprintf(text, sizeof(text), "no account of the heap was made: %s", heap->reason);

@@ -22,6 +22,7 @@ struct placed {
 struct tally {
     uint64_t heap_bytes, requested_bytes;
     uint32_t nr_blocks;
+    uint32_t origins; /* a list of snapshot_origins.c */
 };
 enum { NR_TALLIES_APART = HOLDING_BOX };
 
@@ -317,6 +318,7 @@ static void tally_blocks(struct holding *holding)
             continue;
         tally->nr_blocks++;
         tally->heap_bytes += block->size_bytes;
+        snapshot_origin_note(holding->build, &tally->origins, rows[i].block);
         const uint64_t requested = requested_bytes_of(&holding->build->reader->heap, &rows[i]);
         if (requested == UNKNOWN_BYTES)
             tally->requested_bytes = UNKNOWN_BYTES;
@@ -369,6 +371,7 @@ static void add_holding(struct holding *holding, struct snapshot_frame *frame,
     row.nr_blocks = tally->nr_blocks;
     row.is = holding->drop->is_exact ? HELD_EXACT : HELD_AT_LEAST;
     uint32_t id = snapshot_add(holding->build->snapshot, SNAPSHOT_HOLDINGS, &row);
+    snapshot_origins_put(holding->build, tally->origins, id);
     frame->first_holding = frame->nr_holdings++ ? frame->first_holding : id;
 }
 

@@ -7,6 +7,7 @@
 
 #include "model/future_types.h"
 #include "model/needs_drop.h"
+#include "model/run_symbols.h"
 #include "model/snapshot_build.h"
 #include "model/state_layout.h"
 
@@ -27,12 +28,13 @@ struct snapshot_building {
     struct map strings;         /* hash -> offset + 1 */
     struct map kinds;           /* hash of cell kind and future type -> id */
     struct map states;          /* hash of plan, type and variant -> id */
-    struct map fields;          /* hash of plan, type and offset -> id of a slot, 0: it has no name */
-    uint32_t *runtimes;         /* by position in cells.runtimes: id, 0: has no task */
-    uint32_t *tasks;            /* by position in cells.rows: id, 0: none */
+    struct map fields;  /* hash of plan, type and offset -> id of a slot, 0: it has no name */
+    uint32_t *runtimes; /* by position in cells.runtimes: id, 0: has no task */
+    uint32_t *tasks;    /* by position in cells.rows: id, 0: none */
     /* While snapshot_add_heap works: frames in reader->futures, by task. */
     uint32_t *first_frame, *frames;
     struct needs_drops *needs_drop; /* as reader->plans */
+    struct snapshot_making *making; /* of a traced program: who allocated; NULL */
 };
 
 /* Equal strings once; "" for NULL. */
@@ -59,3 +61,19 @@ void snapshot_add_holdings(struct snapshot_building *build, uint32_t row,
                            struct snapshot_task *task, const uint32_t *frames);
 /* When all tasks are there: what is shared, who keeps finished tasks, the whole heap. */
 void snapshot_add_heap(struct snapshot_building *build);
+
+/* --- snapshot_origins.c: who allocated what is held, where the program is traced --------------- */
+
+/* Before tasks are added; `symbols` may be NULL: then of our own. */
+void snapshot_origins_begin(struct snapshot_building *build, struct run_symbols *symbols);
+/*
+ * Notes the origin of a block (position in the account) of a holding that is being made; *list is the holding's,
+ * first 0.
+ */
+void snapshot_origin_note(struct snapshot_building *build, uint32_t *list, uint32_t block);
+/* The rows of a list.  Holdings must come in the order of their ids. */
+void snapshot_origins_put(struct snapshot_building *build, uint32_t list, uint32_t holding);
+/* Who spawned a task (id) and where: by the block of its cell.  In the order of the ids. */
+void snapshot_origin_of_task(struct snapshot_building *build, uint32_t block, uint32_t task);
+/* When all tasks are there. */
+void snapshot_origins_end(struct snapshot_building *build);

@@ -167,7 +167,8 @@ struct snapshot_task {
 struct snapshot_frame {
     uint32_t parent; /* in the task's own frames: position + 1; 0: the task's future itself */
     uint32_t state;  /* id */
-    uint32_t first_holding, nr_holdings; /* by `what`: for each slot of the state one, in order; then
+    uint32_t first_holding,
+        nr_holdings; /* by `what`: for each slot of the state one, in order; then
                                           * perhaps one each of HIDDEN, AWAITED, BOX; then fields */
 };
 

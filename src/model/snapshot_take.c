@@ -80,8 +80,8 @@ static bool read_and_build(struct snapshot *snapshot, struct target *target,
     };
     bool ok = task_reader_read(&reader, target, &request, err);
     if (ok)
-        snapshot_build(snapshot, &reader,
-                       target->nr_images ? target->images[0].name : target->name);
+        snapshot_build(snapshot, &reader, target->nr_images ? target->images[0].name : target->name,
+                       wanted->symbols);
     task_reader_deinit(&reader);
     return ok;
 }

@@ -17,6 +17,7 @@ struct snapshot_request {
     void (*warn)(const struct error *err); /* a library's plan that could not be had; may be NULL */
     void *context;
     struct heap_options heap;
+    struct run_symbols *symbols; /* what was looked up for earlier snapshots of the process; NULL */
     const struct region_view *region; /* of a traced run, from its recorder; NULL: looked for */
 };
 

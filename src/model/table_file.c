@@ -45,6 +45,7 @@ struct reader {
     struct table *tables;
     struct container container;
     bool lost[TABLE_FILE_MAX_TABLES];
+    bool is_older;
 };
 
 /* One note with all of them: "its runtimes, slots are missing". */
@@ -82,6 +83,21 @@ static void take_rows(struct table *table, uint32_t row_bytes, void *rows,
         memmove((char *)rows + i * row_bytes, (char *)rows + i * section->row_bytes, row_bytes);
 }
 
+static bool is_later(const struct reader *reader, const struct table_format *format)
+{
+    return reader->file->first_later && format->table >= reader->file->first_later;
+}
+
+/* Is it whole, and of the time before there were later tables? */
+static bool is_older(const struct reader *reader)
+{
+    bool has_later = reader->container.is_damaged;
+    for (size_t i = 0; i < reader->file->nr_formats; i++)
+        has_later |= is_later(reader, &reader->file->formats[i]) &&
+                     container_find(&reader->container, reader->file->formats[i].tag);
+    return !has_later;
+}
+
 static bool read_table(struct reader *reader, const struct table_format *format, struct error *err)
 {
     uint32_t row_bytes = reader->file->row_bytes[format->table];
@@ -98,7 +114,7 @@ static bool read_table(struct reader *reader, const struct table_format *format,
     else if (format->is_essential)
         return error_set(err, ERROR_INPUT, "the file is damaged: its %s are missing; %s",
                          format->what, reader->file->remedy);
-    reader->lost[format->table] = !rows;
+    reader->lost[format->table] = !rows && !(reader->is_older && is_later(reader, format));
     return true;
 }
 
@@ -106,6 +122,7 @@ static bool read_tables(struct reader *reader, struct error *err)
 {
     const struct table_file *file = reader->file;
     const char *problem = "its strings have no end";
+    reader->is_older = is_older(reader);
     for (size_t i = 0; i < file->nr_formats; i++)
         if (!read_table(reader, &file->formats[i], err))
             return false;

@@ -30,6 +30,9 @@ struct table_file {
                                          * loses the last ones */
     size_t nr_formats; /* one for each table */
     uint32_t strings;  /* which table has them */
+    uint32_t
+        first_later; /* tables from this id on were not in the first files of this kind: there they
+                           * are empty, not lost; 0: none */
     void (*forget)(void *owner,
                    const bool *lost); /* by table; nothing may refer to a lost one afterwards */
     void (*note)(void *owner, const char *text); /* adds a note for the reader */

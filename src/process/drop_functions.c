@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "process/drop_run.h"
 #include "process/image_symbols.h"
+#include "recording/live_region.h"
 
 enum { MAX_MOVE_BYTES = 256 << 20, PIECE_BYTES = 4096 };
 /* Before what the copied program allocates: how much that was. */
@@ -98,6 +99,13 @@ static enum emulator_answer answer_aligned_alloc(void *context, struct emulator 
 {
     (void)context;
     return answer(emulator, allocate(emulator, emulator->registers[RSI], emulator->registers[RDI]));
+}
+
+/* (size, align) */
+static enum emulator_answer answer_mi_aligned(void *context, struct emulator *emulator)
+{
+    (void)context;
+    return answer(emulator, allocate(emulator, emulator->registers[RDI], emulator->registers[RSI]));
 }
 
 static enum emulator_answer answer_posix_memalign(void *context, struct emulator *emulator)
@@ -305,6 +313,28 @@ static const struct {
     {"__stack_chk_fail", stop_at_end},
 };
 
+/* Hooks that a tracer put before functions of an allocator that an image brings along. */
+static emulator_intercept_fn *const slot_answers[NR_REGION_SLOT_FUNCTIONS] = {
+    [REGION_SLOT_MI_MALLOC_ALIGNED] = answer_mi_aligned,
+    [REGION_SLOT_MI_ZALLOC_ALIGNED] = answer_mi_aligned,
+    [REGION_SLOT_MI_REALLOC_ALIGNED] = answer_realloc,
+    [REGION_SLOT_MI_MALLOC] = answer_malloc,
+    [REGION_SLOT_MI_ZALLOC] = answer_malloc,
+    [REGION_SLOT_MI_REALLOC] = answer_realloc,
+    [REGION_SLOT_MI_FREE] = answer_free,
+    [REGION_SLOT_JE_MALLOC] = answer_malloc,
+    [REGION_SLOT_JE_CALLOC] = answer_calloc,
+    [REGION_SLOT_JE_REALLOC] = answer_realloc,
+    [REGION_SLOT_JE_FREE] = answer_free,
+    [REGION_SLOT_JE_MALLOCX] = answer_malloc,
+    [REGION_SLOT_JE_RALLOCX] = answer_realloc,
+    [REGION_SLOT_JE_XALLOCX] = answer_usable_size,
+    [REGION_SLOT_JE_SDALLOCX] = answer_sized_free,
+    [REGION_SLOT_JE_DALLOCX] = answer_free,
+    [REGION_SLOT_JE_POSIX_MEMALIGN] = answer_posix_memalign,
+    [REGION_SLOT_JE_ALIGNED_ALLOC] = answer_aligned_alloc,
+};
+
 struct finding {
     struct drop_functions *functions;
     struct emulator *emulator; /* for resolvers */
@@ -356,6 +386,10 @@ void drop_functions_find(struct drop_functions *functions, const struct target *
     struct finding finding = {functions, emulator_new(target, NULL, SMALL_CACHE_BYTES)};
     for (size_t i = 0; i < target->nr_images; i++)
         image_symbols_visit(&target->images[i], take_symbol, &finding);
+    for (size_t i = 0; i < target->nr_stand_ins; i++)
+        if (target->stand_ins[i].function < NR_REGION_SLOT_FUNCTIONS)
+            add_function(functions, target->stand_ins[i].addr,
+                         slot_answers[target->stand_ins[i].function]);
     emulator_free(finding.emulator);
 }
 

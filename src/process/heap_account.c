@@ -31,13 +31,17 @@ static uint64_t stop_estimate_ns(const struct heap_account *account)
     return account->rss_bytes == ~(uint64_t)0 ? 0 : (account->rss_bytes >> 20) * NS_A_MIB;
 }
 
+uint64_t heap_stop_limit_ns(const struct heap_options *options)
+{
+    return options->stop_limit_ns == ~(uint64_t)0 ? USUAL_STOP_NS : options->stop_limit_ns;
+}
+
 /* The target stands still until the account is made. */
 static bool decide_stop(struct heap_account *account, const struct heap_options *options,
                         const char *why)
 {
     uint64_t estimate = stop_estimate_ns(account);
-    uint64_t limit =
-        options->stop_limit_ns == ~(uint64_t)0 ? USUAL_STOP_NS : options->stop_limit_ns;
+    uint64_t limit = heap_stop_limit_ns(options);
     if (estimate > limit) {
         snprintf(account->reason, sizeof(account->reason),
                  "%s, and a stop of about %llu ms would be longer than %llu ms; --stop-limit %llu "
@@ -181,7 +185,7 @@ static void describe_table(struct heap_account *account)
 
 /* Blocks of any allocator are known by the live table. */
 static void join_table(struct heap_account *account, const struct target *target,
-                       const struct traced *traced)
+                       const struct traced_blocks *traced)
 {
     struct heap_blocks *blocks = &account->blocks;
     account->traced = traced;
@@ -199,7 +203,7 @@ static void join_table(struct heap_account *account, const struct target *target
 }
 
 void heap_account_read(struct heap_account *account, const struct task_futures *futures,
-                       const struct traced *traced)
+                       const struct traced_blocks *traced)
 {
     const struct target *target = futures->cells->target;
     if (!account->is_there)

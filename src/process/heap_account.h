@@ -24,12 +24,14 @@ struct heap_account {
     uint64_t fork_ns;
     uint64_t rss_bytes; /* ~0: unknown */
     struct heap_blocks blocks;
-    const struct traced *traced; /* NULL: it is not traced */
-    struct traced_heap joined;   /* of a traced one: blocks and live table */
+    const struct traced_blocks *traced; /* NULL: it is not traced */
+    struct traced_heap joined;          /* of a traced one: blocks and live table */
     struct task_drops drops;
     struct heap_classes classes;
 };
 
+/* How long a stop for the account may last. */
+uint64_t heap_stop_limit_ns(const struct heap_options *options);
 /* In the stopped target: decides whether and how. */
 void heap_account_begin(struct heap_account *account, struct target *target,
                         const struct heap_options *options);
@@ -38,5 +40,5 @@ void heap_account_begin(struct heap_account *account, struct target *target,
  * as long as the account.
  */
 void heap_account_read(struct heap_account *account, const struct task_futures *futures,
-                       const struct traced *traced);
+                       const struct traced_blocks *traced);
 void heap_account_deinit(struct heap_account *account);

@@ -6,6 +6,7 @@
 #include "base/search.h"
 #include "base/text.h"
 #include "process/touched_pages.h"
+#include "process/traced_blocks.h"
 
 enum { PAGE_BYTES = 4096, RED_ZONE_BYTES = 128 };
 /* glibc: a descriptor (struct pthread) is no longer than this; nptl/descr.h. */
@@ -265,7 +266,7 @@ void heap_roots_read(struct heap_scan *scan)
     for (size_t i = 0; i < target->nr_mappings; i++) {
         const struct mapping *mapping = &target->mappings[i];
         if (mapping->readable && mapping->writable && !mapping->is_shared && !mapping->is_device &&
-            mapping->start < mapping->end)
+            mapping->start < mapping->end && !traced_blocks_is_tracer(target, mapping))
             read_mapping(&reader, mapping);
     }
     for (size_t i = 0; i < target->nr_threads; i++)

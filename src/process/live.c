@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/search.h"
@@ -42,6 +43,31 @@ bool live_error_traced(pid_t pid, pid_t tracer, struct error *err)
                      "end or detach that first",
                      (int)pid, (int)tracer, command);
 }
+
+/* --- others of our own kind ---------------------------------------------------------------------- */
+
+bool live_is_looked_at(pid_t pid)
+{
+    struct text status;
+    char command[64] = "";
+    text_init(&status);
+    pid_t tracer = 0;
+    if (proc_read(&status, "/proc/%d/status", (int)pid))
+        tracer = (pid_t)proc_status_number(text_str(&status), "TracerPid");
+    if (tracer && tracer != getpid())
+        proc_command(tracer, command, sizeof(command));
+    text_deinit(&status);
+    return str_starts_with(command, "asyncmem");
+}
+
+void live_wait_for_others(pid_t pid)
+{
+    enum { LOOKS = 500, REST_NS = 10 * 1000000 };
+    for (int i = 0; i < LOOKS && live_is_looked_at(pid); i++)
+        nanosleep(&(struct timespec){.tv_nsec = REST_NS}, NULL);
+}
+
+/* --- why not, of permission ---------------------------------------------------------------------- */
 
 static const char *user_name(uid_t uid)
 {
@@ -170,6 +196,7 @@ bool live_open(struct target *target, pid_t pid, struct error *err)
 {
     struct text status;
     text_init(&status);
+    live_wait_for_others(pid);
     bool ok = pid > 0 && proc_read(&status, "/proc/%d/status", (int)pid);
     pid_t group = ok ? (pid_t)proc_status_number(text_str(&status), "Tgid") : pid;
     if (group != pid)

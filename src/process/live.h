@@ -12,6 +12,11 @@ bool live_error_permission(pid_t pid, struct error *err);
 bool live_error_gone(pid_t pid, struct error *err);
 bool live_error_traced(pid_t pid, pid_t tracer, struct error *err);
 
+/* Does another asyncmem hold it just now, as the recorder of its run may? */
+bool live_is_looked_at(pid_t pid);
+/* Waits until that is over, for some seconds. */
+void live_wait_for_others(pid_t pid);
+
 /* A thread of the process that has not ended; 0: none. */
 pid_t live_thread(pid_t pid);
 

@@ -184,9 +184,10 @@ bool target_stop(struct target *target, unsigned limit_ms, struct error *err)
                          (int)target->pid);
     for (int i = 0; i < MAX_TRIES; i++) {
         bool is_starved = false;
+        live_wait_for_others(target->pid);
         if (stop_once(target, limit_ms, &is_starved, err))
             return true;
-        if (!is_starved)
+        if (!is_starved && !live_is_looked_at(target->pid)) /* by one that was faster */
             break;
         nanosleep(&(struct timespec){.tv_nsec = REST_NS}, NULL); /* the target's turn */
     }

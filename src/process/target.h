@@ -61,6 +61,12 @@ struct core_segment {
     const uint8_t *bytes; /* size_bytes of them */
 };
 
+/* A function of a tracer that stands before one of an allocator. */
+struct target_stand_in {
+    uint64_t addr;
+    uint32_t function; /* enum region_slot_function: what it is called as */
+};
+
 struct pause;
 struct copy_state;
 
@@ -85,6 +91,8 @@ struct target {
     size_t nr_threads, threads_capacity;
     struct target_image *images; /* the program first, the others by address */
     size_t nr_images, images_capacity;
+    struct target_stand_in *stand_ins; /* of a traced program, set by traced_blocks_finish */
+    size_t nr_stand_ins;
     bool is_core;
     struct pause *pause;     /* live: while it is stopped */
     uint64_t stop_began_ns;  /* CLOCK_MONOTONIC; before the first thread was asked to stop */

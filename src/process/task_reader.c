@@ -58,7 +58,7 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     note_moment(reader);
     heap_account_begin(heap, target, options);
     if (heap->is_there)
-        traced_copy(&reader->traced, target);
+        traced_blocks_copy(&reader->traced, target, heap_stop_limit_ns(options));
     if (heap->is_copied)
         reader->stop_ns = target_resume(target);
     read_tasks(reader, !heap->is_copied && !target->is_core);
@@ -67,7 +67,7 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     pthread_setschedparam(pthread_self(), policy, &usual);
     task_futures_finish(&reader->futures);
     task_cells_mark_copies(&reader->cells);
-    traced_finish(&reader->traced);
+    traced_blocks_finish(&reader->traced, target);
     heap_account_read(heap, &reader->futures, &reader->traced);
     bool is_whole = target_copy_is_whole(target);
     target_end_copy(target);
@@ -94,7 +94,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
     task_futures_init(&reader->futures, &reader->cells);
     task_futures_make_room(&reader->futures);
     if (!request->heap.is_off)
-        traced_find(&reader->traced, target, request->region);
+        traced_blocks_find(&reader->traced, target, request->region);
     if (!target_stop(target, STOP_LIMIT_MS, err))
         return false;
     if (!read_stopped(reader, &request->heap))
@@ -109,7 +109,7 @@ bool task_reader_read(struct task_reader *reader, struct target *target,
 void task_reader_deinit(struct task_reader *reader)
 {
     heap_account_deinit(&reader->heap);
-    traced_deinit(&reader->traced);
+    traced_blocks_deinit(&reader->traced);
     stacks_deinit(&reader->stacks);
     task_futures_deinit(&reader->futures);
     reading_deinit(&reader->reading);

@@ -18,10 +18,10 @@ struct task_reader {
     struct task_futures futures;
     struct stacks stacks;
     struct heap_account heap;
-    struct traced traced; /* of a target that runs under `asyncmem run` */
-    uint64_t stop_ns;     /* how long the target stood still; 0 for a core */
-    size_t nr_threads;    /* while it stood still */
-    int64_t taken_at_ns;  /* since 1970 */
+    struct traced_blocks traced; /* of a target that runs under `asyncmem run` */
+    uint64_t stop_ns;            /* how long the target stood still; 0 for a core */
+    size_t nr_threads;           /* while it stood still */
+    int64_t taken_at_ns;         /* since 1970 */
 };
 
 /*

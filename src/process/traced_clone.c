@@ -12,7 +12,7 @@
 
 #include "process/live.h"
 #include "process/touched_pages.h"
-#include "process/traced.h"
+#include "process/traced_blocks.h"
 
 enum { PAGE_BYTES = 4096, PIECE_BYTES = 1 << 20 };
 #define MAX_CLONE_BYTES ((uint64_t)4 << 30)
@@ -84,8 +84,8 @@ static bool make_file(struct cloning *cloning, uint64_t bytes)
            fcntl(cloning->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0;
 }
 
-bool traced_clone(const struct target *target, const struct traced *traced, int *fd,
-                  struct error *err)
+bool traced_blocks_clone(const struct target *target, const struct traced_blocks *traced, int *fd,
+                         struct error *err)
 {
     const uint64_t bytes = traced->end - traced->start;
     struct region_header *header = aligned_alloc(64, sizeof(*header));

@@ -23,7 +23,7 @@ enum { SPAN_BLOCKS = 1 << 14, MAX_INSTRUCTIONS = 1 << 16, CACHE_BYTES = 16 << 20
 struct joining {
     struct traced_heap *heap;
     struct heap_blocks *blocks;
-    const struct traced *traced;
+    const struct traced_blocks *traced;
     const struct target *target;
     struct foreign_allocator allocator;
     struct heap_block *added;    /* by address */
@@ -53,7 +53,7 @@ static bool has_room(const struct joining *joining, uint64_t addr, uint64_t byte
 /* Entries that are in no block of glibc's become rows. */
 static void find_added(struct joining *joining)
 {
-    const struct traced *traced = joining->traced;
+    const struct traced_blocks *traced = joining->traced;
     const struct heap_blocks *blocks = joining->blocks;
     size_t row = 0; /* the first that begins behind the entry */
     joining->added = memory_alloc((traced->nr_blocks + 1) * sizeof(*joining->added));
@@ -167,7 +167,7 @@ static void merge(struct joining *joining)
 /* An entry belongs to the block that begins there, if that is big enough. */
 static void set_entries(struct joining *joining)
 {
-    const struct traced *traced = joining->traced;
+    const struct traced_blocks *traced = joining->traced;
     const struct heap_blocks *blocks = joining->blocks;
     uint32_t *entries = memory_alloc((blocks->nr + 1) * sizeof(*entries));
     size_t row = 0;
@@ -185,7 +185,7 @@ static void set_entries(struct joining *joining)
 }
 
 void traced_heap_join(struct traced_heap *heap, struct heap_blocks *blocks,
-                      const struct traced *traced, const struct target *target)
+                      const struct traced_blocks *traced, const struct target *target)
 {
     struct joining joining = {.heap = heap, .blocks = blocks, .traced = traced, .target = target};
     *heap = (struct traced_heap){0};

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "process/heap_blocks.h"
-#include "process/traced.h"
+#include "process/traced_blocks.h"
 
 struct traced_heap {
     uint32_t *entries;    /* by block: position + 1 in traced.blocks; 0: not in the live table */
@@ -21,7 +21,7 @@ struct traced_heap {
 
 /* `target` is stopped or copied.  Adds blocks, and builds the index again. */
 void traced_heap_join(struct traced_heap *heap, struct heap_blocks *blocks,
-                      const struct traced *traced, const struct target *target);
+                      const struct traced_blocks *traced, const struct target *target);
 void traced_heap_deinit(struct traced_heap *heap);
 
 /* Is the size of the block at `addr` what was asked for, since nothing tells the usable one? */

@@ -25,7 +25,7 @@ struct code_piece {
 };
 
 struct function_name {
-    const char *function, *name; /* as in struct frame */
+    const char *function, *name, *declared_in; /* as in struct frame */
 };
 
 struct unit_code {
@@ -257,11 +257,15 @@ static const char *demangled(struct symbolizer *symbolizer, const char *linkage)
 static struct function_name read_name(struct symbolizer *symbolizer, struct dwarf_die die)
 {
     struct function_name name = {0};
-    for (int i = 0; i < MAX_ORIGINS && !(name.function && name.name); i++) {
+    for (int i = 0; i < MAX_ORIGINS && !(name.function && name.name && name.declared_in); i++) {
         const char *linkage = name.function ? NULL : dwarf_attr_string(&die, DW_AT_linkage_name);
         if (linkage)
             name.function = demangled(symbolizer, linkage);
         name.name = name.name ? name.name : dwarf_attr_string(&die, DW_AT_name);
+        uint64_t file = name.declared_in ? 0 : dwarf_attr_number(&die, DW_AT_decl_file, 0);
+        if (file)
+            name.declared_in =
+                dwarf_file_path((struct dwarf_unit *)die.unit, file, &symbolizer->arena);
         die_ref origin = dwarf_attr_ref(&die, DW_AT_abstract_origin);
         if (origin == DIE_NONE)
             origin = dwarf_attr_ref(&die, DW_AT_specification);
@@ -333,7 +337,7 @@ uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *f
     if (!piece) {
         nr = symbol_frame(symbolizer, addr, frames);
         if (nr)
-            frames[0] = (struct frame){frames[0].function, NULL, file, line, false};
+            frames[0] = (struct frame){.function = frames[0].function, .file = file, .line = line};
         return nr;
     }
     for (uint32_t entry = piece->entry + 1; entry && nr < max;
@@ -343,8 +347,9 @@ uint32_t symbolize(struct symbolizer *symbolizer, uint64_t addr, struct frame *f
         if (!dwarf_die_read(unit, code->entries[entry - 1].die_offset, &die, &after))
             break;
         struct function_name name = name_of(symbolizer, &die);
-        frames[nr++] = (struct frame){name.function, name.name, file, line,
-                                      code->entries[entry - 1].parent != 0};
+        frames[nr++] = (struct frame){
+            name.function,   name.name, file, line, code->entries[entry - 1].parent != 0,
+            name.declared_in};
         uint64_t index = dwarf_attr_number(&die, DW_AT_call_file, 0);
         file = dwarf_file_path(unit, index, &symbolizer->arena);
         line = (uint32_t)dwarf_attr_number(&die, DW_AT_call_line, 0);

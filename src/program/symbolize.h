@@ -12,12 +12,14 @@
 #include "program/debug_source.h"
 
 struct frame {
-    const char *function; /* demangled; NULL: unknown */
-    const char *name;     /* the last step only, as DWARF has it, with its generic arguments:
+    const char *function;    /* demangled; NULL: unknown */
+    const char *name;        /* the last step only, as DWARF has it, with its generic arguments:
                            * "block_on<demo::main::{async_block_env#0}>"; NULL: unknown */
-    const char *file;     /* NULL: unknown */
-    uint32_t line;        /* 0: unknown */
-    bool is_inlined;      /* into the next frame */
+    const char *file;        /* NULL: unknown */
+    uint32_t line;           /* 0: unknown */
+    bool is_inlined;         /* into the next frame */
+    const char *declared_in; /* the file that has the function; `file` may be another, where the
+                              * compiler forgot what it inlined.  NULL: unknown */
 };
 
 struct unit_code;     /* the functions of one unit */

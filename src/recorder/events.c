@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "recorder/recorder_part.h"
 
+enum { EAGER_NS = 500000000, EAGER_MS = 5 };
 enum { MAX_CHILDREN = CLOCK_MAX_REGIONS - 2, MAX_FILES = 8 + SERVE_MAX_ASKERS + MAX_CHILDREN };
 
 uint64_t recorder_clock_ns(void)
@@ -289,6 +290,10 @@ static int do_what_is_due(struct recorder *recorder)
     int look_ms = (int)((recorder->next_look_ns - now_ns) / 1000000) + 1;
     if (!recorder->main)
         look_ms = 1000;
+    else if (recorder->main->is_given && traced_now_ns(recorder->main) < EAGER_NS) {
+        plans_tick(recorder); /* tasks may end early, and want to be told by their await */
+        look_ms = look_ms < EAGER_MS ? look_ms : EAGER_MS;
+    }
     return signals_ms >= 0 && signals_ms < look_ms ? signals_ms : look_ms;
 }
 

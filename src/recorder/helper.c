@@ -159,13 +159,18 @@ void helper_end(struct helper *helper)
 bool helper_ask(struct helper *helper, const struct helper_question *question)
 {
     struct timespec now;
-    if (helper->is_busy || !start(helper))
-        return false;
-    if (!send_packet(helper->fd, question, sizeof(*question), question->files,
-                     question->nr_files)) {
-        helper_end(helper); /* the next question finds a new one */
-        return false;
+    bool is_sent = false;
+    /* Twice: it may have been killed since we looked. */
+    for (int i = 0; i < 2 && !is_sent; i++) {
+        if (helper->is_busy || !start(helper))
+            return false;
+        is_sent = send_packet(helper->fd, question, sizeof(*question), question->files,
+                              question->nr_files);
+        if (!is_sent)
+            helper_end(helper);
     }
+    if (!is_sent)
+        return false;
     clock_gettime(CLOCK_MONOTONIC, &now);
     helper->asked_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
     helper->is_busy = true;

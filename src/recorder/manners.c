@@ -6,8 +6,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* A memfd counts as a file for the one; the region's place counts for the other. */
-static const int limits[NR_MANNERS_LIMITS] = {RLIMIT_FSIZE, RLIMIT_AS};
+/* A memfd counts as a file for the first, the region's place counts for the second: as much as may be had.  A core of ours
+ * would hold the region. */
+static const struct {
+    int resource;
+    bool is_raised; /* to the most that is allowed; else none at all */
+} limits[NR_MANNERS_LIMITS] = {
+    {RLIMIT_FSIZE, true}, {RLIMIT_AS, true}, {RLIMIT_NOFILE, true}, {RLIMIT_CORE, false}};
 
 /* Closed standard files are filled until exec: else a socket of ours could be what somebody prints to. */
 static void fill_standard_files(void)
@@ -35,16 +40,17 @@ void manners_begin(struct manners *manners)
     ignore(SIGCHLD, &manners->chld, SIG_DFL); /* ignored, it would take the program's status away */
     manners->signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     for (int i = 0; i < NR_MANNERS_LIMITS; i++) {
-        getrlimit(limits[i], &manners->limits[i]);
-        const struct rlimit ours = {manners->limits[i].rlim_max, manners->limits[i].rlim_max};
-        setrlimit(limits[i], &ours);
+        getrlimit(limits[i].resource, &manners->limits[i]);
+        rlim_t most = manners->limits[i].rlim_max;
+        const struct rlimit ours = {limits[i].is_raised ? most : 0, most};
+        setrlimit(limits[i].resource, &ours);
     }
 }
 
 void manners_restore(const struct manners *manners)
 {
     for (int i = 0; i < NR_MANNERS_LIMITS; i++)
-        setrlimit(limits[i], &manners->limits[i]);
+        setrlimit(limits[i].resource, &manners->limits[i]);
     sigaction(SIGPIPE, &manners->pipe, NULL);
     sigaction(SIGXFSZ, &manners->xfsz, NULL);
     sigaction(SIGCHLD, &manners->chld, NULL);

@@ -11,7 +11,7 @@
 
 #include "base/attributes.h"
 
-enum { NR_MANNERS_LIMITS = 2 };
+enum { NR_MANNERS_LIMITS = 4 };
 
 struct manners {
     int signal_fd; /* of all signals; -1: none could be had */

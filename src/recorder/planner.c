@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "program/plan_compile.h"
+#include "program/tasks.h"
 #include "recorder/image_file.h"
 
 /* The image's row says last that the plan is there. */
@@ -61,6 +63,22 @@ static bool answer_image(const struct region_view *view, const struct planner_qu
     return ok;
 }
 
+/* The program's own plan, before its tracer has found out that one is wanted. */
+static void warm_up(int fd)
+{
+    char link[32], path[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof(path) - 1);
+    if (length <= 0)
+        return;
+    path[length] = 0;
+    struct loaded_plan plan;
+    const struct plan_request request = {
+        .path = path, .level = PLAN_LEVEL_MEMORY, .use_cache = true};
+    if (tasks_in_file(path) && plan_load(&plan, &request, NULL))
+        plan_unload(&plan);
+}
+
 void planner_answer(const struct helper_question *question, struct helper_answer *answer,
                     void **state)
 {
@@ -70,6 +88,10 @@ void planner_answer(const struct helper_question *question, struct helper_answer
     struct error err = {0};
     memcpy(&asked, question->bytes, sizeof(asked));
     answer->numbers[0] = asked.offset;
+    if (!asked.image) {
+        warm_up(question->files[0]);
+        return;
+    }
     if (region_view_fd(&view, question->files[0], &err)) {
         answer->is_ok = answer_image(&view, &asked, answer, &err);
         region_view_close(&view);

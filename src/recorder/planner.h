@@ -9,7 +9,9 @@
 #include "recording/region.h"
 
 struct planner_question {
-    uint32_t image;  /* row of REGION_IMAGES */
+    uint32_t
+        image; /* row of REGION_IMAGES; 0: only see to it that the plan of the file, which comes in place of the
+                      * region, is in the cache */
     uint32_t pid;    /* that has it loaded */
     uint64_t offset; /* where REGION_PLANS is free */
 };

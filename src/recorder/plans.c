@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Which images get plans: those with task vtables, one after the other (recorder/planner.h compiles them). */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "recorder/planner.h"
 #include "recorder/recorder_part.h"
@@ -34,6 +36,19 @@ void plans_tick(struct recorder *recorder)
     helper_ask(&recorder->planner, &question);
 }
 
+void plans_begin(struct recorder *recorder)
+{
+    const struct planner_question asked = {0};
+    struct helper_question question = {.nr_files = 1};
+    question.files[0] = open(text_str(&recorder->launch.binary), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (question.files[0] < 0)
+        return;
+    memcpy(question.bytes, &asked, sizeof(asked));
+    recorder->planning = 0;
+    helper_ask(&recorder->planner, &question);
+    close(question.files[0]);
+}
+
 /* An image without a plan has no await trees; the report says so by itself. */
 void plans_take(struct recorder *recorder)
 {
@@ -42,4 +57,5 @@ void plans_take(struct recorder *recorder)
     struct traced *traced = recorder_find(recorder, recorder->planning);
     if (traced && answer.is_ok)
         traced->plans_bytes = answer.numbers[0];
+    plans_tick(recorder);
 }

@@ -57,6 +57,7 @@ static void prepare(struct recorder *recorder, const struct recorder_options *op
         .serve = {.fd = -1},
         .clock = {.asked_fd = -1},
         .recording_fd = -1,
+        .signals = {.witness = {.fd = -1}},
         .packer = {"pack", packer_answer, 0, -1, -1, false, 0},
         .planner = {"plan", planner_answer, 0, -1, -1, false, 0},
         .snapshotter = {"snap", snapshotter_answer, 0, -1, -1, false, 0},
@@ -79,7 +80,7 @@ static void prepare(struct recorder *recorder, const struct recorder_options *op
 static void born(void *context, pid_t pid)
 {
     struct recorder *recorder = context;
-    recorder->pid = recorder->signals.program = pid;
+    recorder->pid = pid;
     if (recorder->main)
         traced_set_pid(recorder->main, pid);
 }
@@ -94,10 +95,17 @@ static bool start_program(struct recorder *recorder, int *exit_status, struct er
         .born = born,
         .context = recorder,
     };
-    signals_begin(&recorder->signals);
     if (recorder->main)
         checkpoint_check_output(recorder);
-    return spawn_program(&request, exit_status, err) != 0;
+    if (!spawn_program(&request, exit_status, err)) {
+        if (*exit_status == STATUS_FAILED) {
+            give_up(recorder, err->message);
+            *exit_status = spawn_in_place(request.arguments, request.manners, err);
+        }
+        return false;
+    }
+    signals_begin(&recorder->signals, recorder->pid);
+    return true;
 }
 
 /* --- after --------------------------------------------------------------------------------------- */
@@ -134,8 +142,10 @@ static void pack_all(struct recorder *recorder)
     }
     struct traced *traced = recorder->main;
     sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
-    if (!recorder->is_hurried && checkpoint_ask(recorder, traced, true))
-        recorder_wait_packer(recorder);
+    /* Once more where the packer itself came to an end: what it met may be gone, or was its killer. */
+    for (int i = 0; i < 2 && !recorder->is_hurried && (!i || !recorder->packer.pid); i++)
+        if (checkpoint_ask(recorder, traced, true))
+            recorder_wait_packer(recorder);
 }
 
 static void tell_write_problem(struct recorder *recorder)
@@ -200,6 +210,8 @@ bool recorder_run(struct recorder_result *result, const struct recorder_options 
     if (ok) {
         manners_leave_files(options->keeps_stdout, true);
         recorder.next_checkpoint_ns = recorder_clock_ns() + options->checkpoint_s * 1000000000;
+        if (recorder.main)
+            plans_begin(&recorder);
         recorder_loop(&recorder);
         finish(&recorder, result);
     }

@@ -72,6 +72,7 @@ void stored_snapshot_tick(struct recorder *recorder, uint64_t live_bytes);
 void stored_snapshot_asked(struct recorder *recorder);
 void stored_snapshot_take(struct recorder *recorder);
 
-/* plans.c */
+/* plans.c: _begin before the tracer has asked for anything; _tick when images may have come. */
+void plans_begin(struct recorder *recorder);
 void plans_tick(struct recorder *recorder);
 void plans_take(struct recorder *recorder);

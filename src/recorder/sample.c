@@ -79,24 +79,37 @@ static uint64_t rss_bytes(struct sampler *sampler)
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Live bytes of each type: of all that its tasks allocated, also those that ended. */
+static void add_task(struct sampler *sampler, const struct region_task *task)
+{
+    if (task->kind != REGION_TASK_CELL)
+        return;
+    uint32_t type = __atomic_load_n(&task->type, __ATOMIC_RELAXED);
+    int64_t live = (int64_t)(task->allocated_bytes - task->freed_bytes -
+                             __atomic_load_n(&task->foreign_freed_bytes, __ATOMIC_RELAXED));
+    if (type < sampler->nr_types && live > 0)
+        sampler->type_bytes[type] += (uint64_t)live;
+}
+
+/* Live bytes of each type: of all that its tasks allocated, also those that ended.  Only rows that were ever written: the
+ * others would take memory. */
 static void sum_types(struct sampler *sampler, const struct region_view *view)
 {
     uint32_t nr_types = region_nr_rows(view, REGION_TYPES), nr = region_nr_rows(view, REGION_TASKS);
+    uint64_t row_bytes = view->tables[REGION_TASKS].row_bytes, span[2];
+    uint64_t first = region_row_offset(view, REGION_TASKS, 0, 0);
+    uint64_t next = first + row_bytes, end = region_row_offset(view, REGION_TASKS, 0, nr);
     sampler->type_bytes = array_reserve(sampler->type_bytes, &sampler->types_capacity, nr_types,
                                         sizeof(*sampler->type_bytes));
     memset(sampler->type_bytes, 0, nr_types * sizeof(*sampler->type_bytes));
     sampler->nr_types = nr_types;
-    for (uint32_t id = 1; id < nr; id++) {
-        const struct region_task *task = region_row(view, REGION_TASKS, id);
-        if (!task || task->kind != REGION_TASK_CELL)
-            continue;
-        uint32_t type = __atomic_load_n(&task->type, __ATOMIC_RELAXED);
-        int64_t live = (int64_t)(task->allocated_bytes - task->freed_bytes -
-                                 __atomic_load_n(&task->foreign_freed_bytes, __ATOMIC_RELAXED));
-        if (type < nr_types && live > 0)
-            sampler->type_bytes[type] += (uint64_t)live;
-    }
+    while (region_data_span(view, next, end, span))
+        for (next = first + (span[0] - first + row_bytes - 1) / row_bytes * row_bytes;
+             next < span[1]; next += row_bytes) {
+            const struct region_task *task =
+                region_row(view, REGION_TASKS, (uint32_t)((next - first) / row_bytes));
+            if (task)
+                add_task(sampler, task);
+        }
 }
 
 static void look_at_types(struct sampler *sampler, const struct region_view *view)

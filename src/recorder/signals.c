@@ -11,9 +11,9 @@
 
 enum { SEEN_NS = 2 * SIGNALS_WAIT_MS * 1000000 };
 
-void signals_begin(struct signals *signals)
+void signals_begin(struct signals *signals, pid_t program)
 {
-    *signals = (struct signals){0};
+    *signals = (struct signals){.program = program};
     witness_start(&signals->witness);
 }
 

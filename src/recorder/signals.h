@@ -29,7 +29,8 @@ struct signals {
     size_t nr_seen;
 };
 
-void signals_begin(struct signals *signals);
+/* The program runs: it is the first of our children, the witness comes after it. */
+void signals_begin(struct signals *signals, pid_t program);
 void signals_end(struct signals *signals);
 /* One signal of ours that is none of a child. */
 void signals_take(struct signals *signals, const struct signalfd_siginfo *info, uint64_t now_ns);

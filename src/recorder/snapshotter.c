@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "model/run_symbols.h"
 #include "model/snapshot_file.h"
 #include "model/snapshot_take.h"
 #include "recorder/memory_file.h"
@@ -32,13 +33,14 @@ static int keep(const struct snapshot *snapshot, struct error *err)
 }
 
 static bool take(const struct snapshotter_question *asked, struct helper_answer *answer,
-                 struct error *err)
+                 struct run_symbols *symbols, struct error *err)
 {
     struct target target;
     struct snapshot snapshot;
     const struct snapshot_request request = {
         .load_plan = load_plan,
         .heap = {.stop_limit_ns = asked->stop_limit_ns},
+        .symbols = symbols,
     };
     if (!target_open(&target, (pid_t)asked->pid, err))
         return false;
@@ -56,10 +58,11 @@ static bool take(const struct snapshotter_question *asked, struct helper_answer 
 void snapshotter_answer(const struct helper_question *question, struct helper_answer *answer,
                         void **state)
 {
-    (void)state;
+    if (!*state) /* names that were looked up serve for all snapshots of the run */
+        *state = run_symbols_new();
     struct error err = {0};
     struct snapshotter_question asked;
     memcpy(&asked, question->bytes, sizeof(asked));
-    answer->is_ok = take(&asked, answer, &err);
+    answer->is_ok = take(&asked, answer, *state, &err);
     snprintf(answer->message, sizeof(answer->message), "%.500s", err.message);
 }

@@ -71,6 +71,13 @@ static int explain(const char *program, int number, struct error *err)
     return is_missing ? STATUS_NOT_FOUND : STATUS_CANNOT;
 }
 
+int spawn_in_place(char **arguments, const struct manners *manners, struct error *err)
+{
+    manners_restore(manners);
+    execvp(arguments[0], arguments);
+    return explain(arguments[0], errno, err);
+}
+
 static pid_t fork_program(const struct spawn_request *request, char **environment,
                           const int begin[2], const int failure[2])
 {

@@ -17,5 +17,7 @@ struct spawn_request {
     void *context;
 };
 
+/* What remains where no process can be made: becomes the program.  Returns only where that fails, as above. */
+int spawn_in_place(char **arguments, const struct manners *manners, struct error *err);
 /* Returns the child's id; 0: the program was not started, *exit_status as env(1) has it and err say why. */
 pid_t spawn_program(const struct spawn_request *request, int *exit_status, struct error *err);

@@ -67,7 +67,8 @@ enum {
 
 /* Why something is not in the tables: counts of events, atomic. */
 enum region_lost {
-    LOST_IN_SIGNAL,      /* allocations in a signal handler that interrupted the tracer itself */
+    LOST_IN_SIGNAL,      /* stacks: of allocations in a signal handler that interrupted the tracer
+                          * itself; they are counted, without a site */
     LOST_NO_THREAD,      /* allocations of a thread that could not be given its state */
     LOST_TABLE_FULL,     /* events without a row, a site or a place in the live table */
     LOST_STACK_CUT,      /* stacks deeper than REGION_STACK_FRAMES: cut in the middle, root kept */
@@ -76,6 +77,7 @@ enum region_lost {
     LOST_LATE_IMAGE,     /* images loaded while tasks of theirs may have run unseen */
     LOST_EXEC,           /* programs that replaced this one and could not be followed */
     LOST_AWAIT_CUT,      /* await trees that could not be read at a task's end */
+    LOST_STACK_GUESSED,  /* stacks that were followed through code without unwind tables */
     NR_REGION_LOST = 32, /* room for more; all are written */
 };
 
@@ -248,18 +250,20 @@ struct region_type_sums {
 /* --- stacks ---------------------------------------------------------------------------------- */
 
 struct region_node {
-    uint64_t pc;          /* return address in the process; of the image at that time */
-    uint32_t parent;      /* the caller; 0: this is the root */
-    uint32_t image;       /* row of REGION_IMAGES (a load of it); 0: in none */
-    uint32_t site;        /* of the stack that ends here; 0: none does */
-    uint32_t is_pc_exact; /* bit 0: interrupted (signal): look up pc itself, not pc - 1; bit 1: frames
+    uint64_t pc;     /* return address in the process; of the image at that time */
+    uint32_t parent; /* the caller; 0: this is the root */
+    uint32_t image;  /* row of REGION_IMAGES (a load of it); 0: in none */
+    uint32_t site;   /* of the stack that ends here; 0: none does */
+    uint32_t
+        is_pc_exact; /* bit 0: interrupted (signal): look up pc itself, not pc - 1; bit 1: frames
                            * between it and its parent are missing */
 };
 
 struct region_site {
     uint32_t node;
     uint32_t lifetimes; /* row of REGION_LIFETIMES; 0: no block lived longer than a tick */
-    uint32_t type; /* row of REGION_TYPES: of what allocated here first; 0: not said.  The stack has the
+    uint32_t
+        type; /* row of REGION_TYPES: of what allocated here first; 0: not said.  The stack has the
                     * task's poll function, so others of this site are of the same type */
     uint32_t reserved;
 };

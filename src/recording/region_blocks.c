@@ -39,7 +39,7 @@ static bool read_entry(const struct region_live *entry, struct region_block *blo
     block->task = (uint32_t)(owner & 0xffffff);
     block->owner = owner;
     if (owner & REGION_LIVE_HALF)
-        block->addr += 16;
+        block->addr |= 16; /* of smaller granules the address has it */
     return true;
 }
 

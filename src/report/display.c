@@ -256,27 +256,68 @@ void display_place(const char *file, uint32_t line, bool whole, struct text *out
         text_printf(out, ":%u", line);
 }
 
+/* "kB", "ms," */
+static bool is_unit(const char *word, size_t length)
+{
+    static const char *const units[] = {"B",  "kB", "MB", "GB", "TB", "PB",  "EB",
+                                        "ns", "µs", "ms", "s",  "d",  "min", "h"};
+    while (length && strchr(",;.:)", word[length - 1]))
+        length--;
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (strlen(units[i]) == length && memcmp(units[i], word, length) == 0)
+            return true;
+    return false;
+}
+
+/* Bytes of the word at `at`, with the unit behind it where it is a number. */
+static size_t word_bytes(const char *at, const char *end)
+{
+    size_t bytes = 0;
+    while (at + bytes < end && at[bytes] != ' ')
+        bytes++;
+    if (!bytes || at + bytes >= end || at[bytes - 1] < '0' || at[bytes - 1] > '9')
+        return bytes;
+    size_t unit = 0;
+    while (at + bytes + 1 + unit < end && at[bytes + 1 + unit] != ' ')
+        unit++;
+    return is_unit(at + bytes + 1, unit) ? bytes + 1 + unit : bytes;
+}
+
+void display_put_words(const struct display *display, const char *text, size_t length,
+                       struct display_wrap wrap)
+{
+    unsigned column = wrap.first;
+    bool is_first = true;
+    for (const char *at = text, *end = text + length; at < end;) {
+        const size_t bytes = word_bytes(at, end);
+        struct text word;
+        text_init(&word);
+        text_append(&word, at, bytes);
+        display_cut(&word, wrap.cuts ? display->columns - wrap.indent : 0);
+        const unsigned width = display_width(text_str(&word));
+        if (!is_first && column + 1 + width > display->columns) {
+            fprintf(display->out, "\n%*s", (int)wrap.indent, "");
+            column = wrap.indent;
+        } else if (!is_first) {
+            fputs(" ", display->out);
+            column++;
+        }
+        fputs(text_str(&word), display->out);
+        column += width;
+        is_first = false;
+        text_deinit(&word);
+        at += bytes + (at + bytes < end);
+    }
+    fputs("\n", display->out);
+}
+
 void display_sentence(const struct display *display, const char *head, const char *sentence)
 {
     struct text safe;
     text_init(&safe);
     text_append_str(&safe, head);
     display_escape(sentence, &safe);
-    unsigned column = 0;
-    for (const char *word = text_str(&safe); *word;) {
-        size_t length = strcspn(word, " ");
-        if (column && column + 1 + length > display->columns) {
-            fputs("\n  ", display->out);
-            column = 2;
-        } else if (column) {
-            fputs(" ", display->out);
-            column++;
-        }
-        fprintf(display->out, "%.*s", (int)length, word);
-        column += (unsigned)length;
-        word += length + (word[length] == ' ');
-    }
-    fputs("\n", display->out);
+    display_put_words(display, text_str(&safe), safe.length, (struct display_wrap){.indent = 2});
     text_deinit(&safe);
 }
 

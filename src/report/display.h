@@ -53,6 +53,15 @@ void display_shorten_path(struct text *path, unsigned columns);
 const char *display_last_steps(const char *path, unsigned nr);
 /* "server/src/conn.rs:88", escaped: the end of a path, or all of it; NULL: "unknown place". */
 void display_place(const char *file, uint32_t line, bool whole, struct text *out);
+/* How text goes on over several lines. */
+struct display_wrap {
+    unsigned first;  /* the column at which it begins: what stands before is there already */
+    unsigned indent; /* of the lines after */
+    bool cuts;       /* words that are longer than a line */
+};
+/* Prints escaped text broken at spaces, but never between a number and its unit, and ends the line. */
+void display_put_words(const struct display *display, const char *text, size_t length,
+                       struct display_wrap wrap);
 /* Prints a sentence of any length, escaped and broken at spaces. */
 void display_sentence(const struct display *display, const char *head, const char *sentence);
 

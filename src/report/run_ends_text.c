@@ -26,7 +26,8 @@ static void append_ages(const struct run *run, const struct run_unfinished *row,
         run_append_duration(out, run_age_ns(run, row->last_poll_ns));
         text_append_str(out, " before the end");
     }
-    if (row->tasks > 1 && row->first_last_poll_ns && row->first_last_poll_ns < row->last_poll_ns) {
+    const uint64_t age_ns = run_age_ns(run, row->last_poll_ns);
+    if (row->first_last_poll_ns && run_age_ns(run, row->first_last_poll_ns) / 5 * 4 > age_ns) {
         text_append_str(out, ", one of them ");
         run_append_duration(out, run_age_ns(run, row->first_last_poll_ns));
     }
@@ -111,7 +112,8 @@ void run_put_early(const struct run_report *report, const struct display *displa
         add_early(&table, report->run, &ends->early[i]);
     text_init(&title);
     run_append_count(&title, ends->early_tasks, "task");
-    text_append_str(&title, " ended before their work was done");
+    text_append_str(&title, ends->early_tasks == 1 ? " ended before its work was done"
+                                                   : " ended before their work was done");
     run_put_title(display, &title,
                   "Aborted: by abort or a JoinSet. Dropped: with their runtime. Never polled: "
                   "ended before they began.");

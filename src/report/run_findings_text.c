@@ -8,6 +8,25 @@ static const struct run_site_group *group_of(const struct run_report *report,
     return finding->group ? &report->sites.rows[finding->group - 1] : NULL;
 }
 
+/* "tasks of serve_conn", "code outside of tasks" */
+static void append_who(const struct run *run, uint32_t type, struct text *out)
+{
+    static const char *const words[NR_RUN_KINDS] = {[RUN_KIND_UNKNOWN] = "tasks of ",
+                                                    [RUN_KIND_ASYNC] = "tasks of ",
+                                                    [RUN_KIND_ROOT] = "the root future ",
+                                                    [RUN_KIND_BLOCKING] = "blocking tasks of ",
+                                                    [RUN_KIND_WORKER] = "the runtime's workers",
+                                                    [RUN_KIND_THREAD] = "code outside of tasks"};
+    const struct run_type *row = type ? &run_types(run, NULL)[type - 1] : NULL;
+    if (!row || (row->kind == RUN_KIND_UNKNOWN && !row->tasks)) {
+        text_append_str(out, "nobody that is known");
+        return;
+    }
+    text_append_str(out, words[row->kind]);
+    if (row->kind != RUN_KIND_WORKER && row->kind != RUN_KIND_THREAD)
+        run_append_type_short(run, type, out);
+}
+
 static void append_growth(const struct run_report *report, const struct run_finding *finding,
                           struct text *out)
 {
@@ -20,24 +39,14 @@ static void append_growth(const struct run_report *report, const struct run_find
     run_append_bytes(out, finding->bytes);
     text_append_str(out, " after ");
     run_append_duration(out, steps[finding->to - 1].t_ns);
-}
-
-/* "tasks of `serve_conn`", "root futures (main)" */
-static void append_who(const struct run *run, uint32_t type, struct text *out)
-{
-    static const char *const words[NR_RUN_KINDS] = {
-        [RUN_KIND_UNKNOWN] = "tasks of ",        [RUN_KIND_ASYNC] = "tasks of ",
-        [RUN_KIND_ROOT] = "the root future of ", [RUN_KIND_BLOCKING] = "blocking tasks of ",
-        [RUN_KIND_WORKER] = "runtime workers (", [RUN_KIND_THREAD] = "the thread ",
-    };
-    if (!type) {
-        text_append_str(out, "nobody that is known");
+    if (!finding->type)
         return;
-    }
-    const uint32_t kind = run_types(run, NULL)[type - 1].kind;
-    text_append_str(out, words[kind]);
-    run_append_type_short(run, type, out);
-    text_append_str(out, kind == RUN_KIND_WORKER ? ")" : "");
+    text_append_str(out, ". Most by ");
+    append_who(report->run, finding->type, out);
+    text_append_str(out, ": ");
+    run_append_bytes(out, finding->type_from_bytes);
+    text_append_str(out, ", then ");
+    run_append_bytes(out, finding->type_to_bytes);
 }
 
 static void append_left(const struct run_report *report, const struct run_finding *finding,
@@ -75,6 +84,31 @@ static void append_unfinished(const struct run_report *report, const struct run_
     }
 }
 
+static void append_dropped(const struct run_report *report, const struct run_finding *finding,
+                           struct text *out)
+{
+    const struct run_type *type = &run_types(report->run, NULL)[finding->type - 1];
+    run_append_count(out, finding->count, "task");
+    text_append_str(out, " of ");
+    run_append_type_short(report->run, finding->type, out);
+    text_append_str(out, " never finished: they waited ");
+    if (run_await_shown(report->run, finding->await)) {
+        text_append_str(out, "at ");
+        run_append_await(report->run, finding->await, out);
+        text_append_char(out, ' ');
+    }
+    text_append_str(out, "until their runtime ended; at most ");
+    run_append_number(out, type->most_at_once);
+    text_append_str(out, " were there at once");
+    if (type->cell_bytes != RUN_UNKNOWN && type->peak_bytes_sum != RUN_UNKNOWN) {
+        text_append_str(out, ", each with a cell of ");
+        run_append_bytes(out, type->cell_bytes);
+        text_append_str(out, " and, on average, ");
+        run_append_bytes(out, type->peak_bytes_sum / type->tasks);
+        text_append_str(out, " allocated at its peak");
+    }
+}
+
 static void append_sentence(const struct run_report *report, const struct run_finding *finding,
                             struct text *out)
 {
@@ -87,6 +121,9 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         break;
     case RUN_FINDING_UNFINISHED:
         append_unfinished(report, finding, out);
+        break;
+    case RUN_FINDING_DROPPED:
+        append_dropped(report, finding, out);
         break;
     case RUN_FINDING_KEPT:
         run_append_number(out, finding->count);
@@ -109,7 +146,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);
-        text_append_str(out, " allocations were freed at once, at one place");
+        text_append_str(out, " allocations were freed right after they were made, at one place");
         break;
     default:
         text_append_str(out, "A poll of ");
@@ -132,7 +169,7 @@ static void put_place(const struct run_report *report, const struct display *dis
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));
     text_clear(&line);
-    run_append_stack(report->run, run_sites(report->run, NULL)[group->biggest - 1].node,
+    run_append_stack(&report->code, run_sites(report->run, NULL)[group->biggest - 1].node,
                      display->columns - INDENT, &line);
     display_cut(&line, display->columns - INDENT);
     fprintf(display->out, "%*s%s\n", INDENT, "", text_str(&line));

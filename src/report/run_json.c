@@ -74,7 +74,7 @@ static void put_ends(struct text *out, const struct run *run)
     size_t nr;
     const struct run_type *types = run_types(run, &nr);
     for (size_t i = 0; i < nr; i++)
-        for (size_t j = 0; j < NR_RUN_ENDS && !run_kind_is_thread(types[i].kind); j++)
+        for (size_t j = 0; j < NR_RUN_ENDS && run_kind_has_tasks(types[i].kind); j++)
             ends[j] += types[i].ended[j];
     for (size_t i = 0; i < RUN_END_THREAD; i++)
         run_json_number(out, run_end_names[i], ends[i]);

@@ -8,14 +8,16 @@
 
 static void put_type_sums(struct text *out, const struct run_type *type)
 {
-    const bool has_tasks = type->tasks && !run_kind_is_thread(type->kind);
-    run_json_number(out, "tasks", run_kind_is_thread(type->kind) ? 0 : type->tasks);
+    const bool has_tasks = type->tasks && run_kind_has_tasks(type->kind);
+    run_json_number(out, "tasks", run_kind_has_tasks(type->kind) ? type->tasks : 0);
     run_json_number(out, "live_tasks", type->live_tasks);
     run_json_number(out, "most_at_once", type->most_at_once);
     for (size_t i = 0; i < RUN_END_THREAD; i++)
-        run_json_number(out, run_end_names[i], type->ended[i]);
+        run_json_number(out, run_end_names[i], run_kind_has_tasks(type->kind) ? type->ended[i] : 0);
     run_json_number(out, "mean_peak_bytes",
-                    has_tasks ? type->peak_bytes_sum / type->tasks : RUN_UNKNOWN);
+                    has_tasks && type->peak_bytes_sum != RUN_UNKNOWN
+                        ? type->peak_bytes_sum / type->tasks
+                        : RUN_UNKNOWN);
     run_json_number(out, "largest_peak_bytes", type->peak_bytes_max);
     run_json_number(out, "allocations", type->allocations);
     run_json_number(out, "allocated_bytes", type->allocated_bytes);
@@ -31,6 +33,8 @@ static void put_type_sums(struct text *out, const struct run_type *type)
     run_json_number(out, "longest_poll_ns", type->longest_poll_ns);
     run_json_number(out, "idle_ns", type->idle_ns);
     run_json_number(out, "cell_bytes", type->cell_bytes);
+    run_json_number(out, "boxed_bytes", type->boxed_bytes);
+    run_json_number(out, "each_bytes", run_type_each_bytes(type));
     run_json_number(out, "header_bytes", type->header_bytes);
     run_json_number(out, "padding_bytes", type->padding_bytes);
     run_json_number(out, "payload_bytes", type->payload_bytes);

@@ -155,14 +155,14 @@ static void put_end(struct text *out, const struct run *run, const char *key,
         json_put_word(out, "null");
 }
 
-static void put_folded(struct text *out, const struct run *run, uint32_t node)
+static void put_folded(struct text *out, const struct run_stack_parts *code, uint32_t node)
 {
     struct run_stack stack;
-    run_stack_fold(run, node, &stack);
+    run_stack_fold(code, node, &stack);
     json_key(out, "folded");
     json_open(out, '[');
     for (uint32_t i = 0; i < stack.nr_shown; i++)
-        run_json_frame(out, run, stack.shown[i].place, stack.shown[i].frame);
+        run_json_frame(out, code->run, stack.shown[i].place, stack.shown[i].frame);
     json_close(out, ']');
 }
 
@@ -188,7 +188,7 @@ static void put_group(struct run_json *json, uint32_t at)
     run_json_number(out, "id", at + 1);
     put_end(out, json->run, "own", &group->own);
     put_end(out, json->run, "outside", &group->outside);
-    put_folded(out, json->run, run_sites(json->run, NULL)[group->biggest - 1].node);
+    put_folded(out, &json->report->code, run_sites(json->run, NULL)[group->biggest - 1].node);
     run_json_type(out, json->run, group->type);
     run_json_number(out, "biggest_site", group->biggest);
     put_sums(out, group);

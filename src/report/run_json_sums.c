@@ -23,6 +23,8 @@ static void put_finding(struct run_json *json, const struct run_finding *finding
     run_json_number(out, "count", finding->count);
     run_json_number(out, "of_count", finding->of_count);
     run_json_number(out, "ns", finding->ns);
+    run_json_number(out, "type_from_bytes", finding->type_from_bytes);
+    run_json_number(out, "type_to_bytes", finding->type_to_bytes);
     run_json_id(out, "from_ns", finding->from ? steps[finding->from - 1].t_ns : 0);
     run_json_id(out, "to_ns", finding->to ? steps[finding->to - 1].t_ns : 0);
     json_close(out, '}');

@@ -59,7 +59,8 @@ bool run_report_init(struct run_report *report, const struct run *run,
     report->run = run;
     report->options = options;
     run_selection_init(&report->selection, run, &filter);
-    run_site_groups_init(&report->sites, run, &report->selection);
+    run_stack_parts_init(&report->code, run);
+    run_site_groups_init(&report->sites, &report->code, &report->selection);
     run_lefts_init(&report->left, run, &report->selection, &report->sites);
     run_ends_init(&report->ends, run, &report->selection);
     run_types_order_init(&report->types, run, &report->selection);
@@ -76,5 +77,6 @@ void run_report_deinit(struct run_report *report)
     run_ends_deinit(&report->ends);
     run_lefts_deinit(&report->left);
     run_site_groups_deinit(&report->sites);
+    run_stack_parts_deinit(&report->code);
     run_selection_deinit(&report->selection);
 }

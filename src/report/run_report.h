@@ -32,6 +32,7 @@ struct run_options {
 struct run_report {
     const struct run *run;
     const struct run_options *options;
+    struct run_stack_parts code;
     struct run_selection selection;
     struct run_site_groups sites;
     struct run_lefts left;

@@ -39,18 +39,34 @@ static void append_note(const struct run_runtime *runtime, struct text *out)
     }
 }
 
+/* After the end of a runtime there may be nothing left of it. */
+static bool is_empty(const struct run_runtime *runtime)
+{
+    struct text note;
+    text_init(&note);
+    append_note(runtime, &note);
+    const bool is_empty = !runtime->cells && !note.length;
+    text_deinit(&note);
+    return is_empty;
+}
+
 static void add_runtime(struct run_table *table, const struct run *run,
                         const struct run_runtime *runtime)
 {
     struct run_table_row *row = run_table_add(table);
-    run_append_number(&row->cells[0], runtime->cells);
-    run_append_bytes(&row->cells[1], runtime->cell_header_bytes);
-    run_append_bytes(&row->cells[2], runtime->cell_padding_bytes);
-    run_append_bytes(&row->cells[3], runtime->cell_payload_bytes);
-    run_append_bytes(&row->cells[4], run_bytes_beyond(runtime));
+    if (runtime->cells) {
+        run_append_number(&row->cells[0], runtime->cells);
+        run_append_bytes(&row->cells[1], runtime->cell_header_bytes);
+        run_append_bytes(&row->cells[2], runtime->cell_padding_bytes);
+        run_append_bytes(&row->cells[3], runtime->cell_payload_bytes);
+        run_append_bytes(&row->cells[4], run_bytes_beyond(runtime));
+    } else {
+        text_append_char(&row->cells[0], '-');
+    }
     display_escape(runtime->name.v ? run_string(run, runtime->name) : "unknown runtime",
                    &row->cells[5]);
-    text_printf(&row->cells[5], ", %s", run_kind_names[runtime->kind]);
+    if (runtime->kind != RUN_KIND_UNKNOWN)
+        text_printf(&row->cells[5], ", %s", run_kind_names[runtime->kind]);
     append_note(runtime, &row->note);
 }
 
@@ -58,7 +74,7 @@ void run_put_runtime(const struct run_report *report, const struct display *disp
 {
     static const struct run_table_column columns[] = {
         {"CELLS", RUN_CELL_NUMBER},   {"HEADERS", RUN_CELL_NUMBER}, {"PADDING", RUN_CELL_NUMBER},
-        {"FUTURES", RUN_CELL_NUMBER}, {"EACH", RUN_CELL_NUMBER},    {"RUNTIME", RUN_CELL_WORDS},
+        {"FUTURES", RUN_CELL_NUMBER}, {"EACH", RUN_CELL_NUMBER},    {"RUNTIME", RUN_CELL_NAME},
         {NULL, RUN_CELL_NAME}};
     size_t nr;
     const struct run_runtime *runtimes = run_runtimes(report->run, &nr);
@@ -68,7 +84,8 @@ void run_put_runtime(const struct run_report *report, const struct display *disp
         return;
     run_table_init(&table, display, columns);
     for (size_t i = 0; i < nr; i++)
-        add_runtime(&table, report->run, &runtimes[i]);
+        if (!is_empty(&runtimes[i]))
+            add_runtime(&table, report->run, &runtimes[i]);
     text_init(&title);
     text_append_str(&title, "What the runtime takes for itself");
     run_put_title(display, &title,

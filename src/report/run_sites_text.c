@@ -7,8 +7,9 @@ enum { FEW_SITES = 8, FEW_TEMPORARY = 5, FEW_LEFT = 8 };
 static void append_folded(const struct run_report *report, const struct display *display,
                           uint32_t site, struct text *out)
 {
-    run_append_stack(report->run, run_sites(report->run, NULL)[site - 1].node,
-                     display->columns - RUN_NOTE_COLUMNS, out);
+    /* Two lines, the second further in, and some loss where words break. */
+    const unsigned columns = 2 * (display->columns - RUN_NOTE_COLUMNS) - 14;
+    run_append_stack(&report->code, run_sites(report->run, NULL)[site - 1].node, columns, out);
 }
 
 /* "~" before what a sample tells. */
@@ -70,7 +71,7 @@ void run_put_sites(const struct run_report *report, const struct display *displa
 {
     static const struct run_table_column columns[] = {
         {"ALLOCATED", RUN_CELL_NUMBER}, {"COUNT", RUN_CELL_NUMBER}, {"AT PEAK", RUN_CELL_NUMBER},
-        {"LIVE", RUN_CELL_NUMBER},      {"WHERE", RUN_CELL_WORDS},  {NULL, RUN_CELL_NAME}};
+        {"LIVE", RUN_CELL_NUMBER},      {"WHERE", RUN_CELL_PLACE},  {NULL, RUN_CELL_NAME}};
     const struct run_site_groups *sites = &report->sites;
     const size_t limit = run_limit(report, sites->nr, FEW_SITES);
     struct run_table table;
@@ -114,7 +115,7 @@ void run_put_temporary(const struct run_report *report, const struct display *di
     static const struct run_table_column columns[] = {{"TEMPORARY", RUN_CELL_NUMBER},
                                                       {"OF ALL", RUN_CELL_NUMBER},
                                                       {"ALLOCATED", RUN_CELL_NUMBER},
-                                                      {"WHERE", RUN_CELL_WORDS},
+                                                      {"WHERE", RUN_CELL_PLACE},
                                                       {NULL, RUN_CELL_NAME}};
     const struct run_site_groups *sites = &report->sites;
     size_t nr = 0;

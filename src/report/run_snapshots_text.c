@@ -65,10 +65,21 @@ static void put_snapshot(const struct run_report *report, const struct display *
     snapshot_deinit(&snapshot);
 }
 
+/* Of two that show nearly the same heap the later says as much. */
+static bool is_repeated(const struct run_snapshot *row, const struct run_snapshot *next)
+{
+    enum { PART = 20 };
+    const uint64_t less = row->live_bytes < next->live_bytes ? row->live_bytes : next->live_bytes,
+                   more = row->live_bytes < next->live_bytes ? next->live_bytes : row->live_bytes;
+    return more - less <= more / PART;
+}
+
 void run_put_snapshots(const struct run_report *report, const struct display *display)
 {
     size_t nr;
     const struct run_snapshot *rows = run_snapshots(report->run, &nr);
+    const bool all = report->options->by != RUN_BY_ALL || report->options->all;
     for (size_t i = 0; i < nr; i++)
-        put_snapshot(report, display, &rows[i]);
+        if (all || i + 1 == nr || !is_repeated(&rows[i], &rows[i + 1]))
+            put_snapshot(report, display, &rows[i]);
 }

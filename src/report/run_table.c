@@ -51,34 +51,45 @@ static unsigned widest(const struct run_table *table, size_t column)
     return width && head > width ? head : width;
 }
 
+/* Beside a name a place gives way. */
 static unsigned most_of(const struct run_table *table, enum run_cell_kind kind)
 {
-    return kind == RUN_CELL_WORDS   ? MAX_WORDS
-           : kind == RUN_CELL_PLACE ? table->display->columns * 3 / 8
-                                    : UINT32_MAX;
+    bool has_name = false;
+    for (size_t i = 0; table->columns[i].head; i++)
+        has_name |= table->columns[i].kind == RUN_CELL_NAME;
+    return kind == RUN_CELL_WORDS               ? MAX_WORDS
+           : kind == RUN_CELL_PLACE && has_name ? table->display->columns * 3 / 8
+                                                : UINT32_MAX;
+}
+
+/* Takes what is too much from the columns of a kind, down to what still says something. */
+static unsigned shrink(const struct run_table *table, struct widths *widths,
+                       enum run_cell_kind kind, unsigned over)
+{
+    for (size_t i = 0; i < widths->nr && over; i++) {
+        const unsigned own = widths->of[i], spare = own > LEAST_NAME ? own - LEAST_NAME : 0;
+        if (table->columns[i].kind != kind)
+            continue;
+        widths->of[i] -= spare < over ? spare : over;
+        over -= spare < over ? spare : over;
+    }
+    return over;
 }
 
 static struct widths measure(const struct run_table *table)
 {
     struct widths widths = {0};
     unsigned sum = 0;
-    size_t name = RUN_TABLE_COLUMNS;
     for (size_t i = 0; table->columns[i].head; i++) {
-        const enum run_cell_kind kind = table->columns[i].kind;
-        const unsigned own = widest(table, i), most = most_of(table, kind);
+        const unsigned own = widest(table, i), most = most_of(table, table->columns[i].kind);
         widths.of[i] = own < most ? own : most;
         widths.nr = i + 1;
         sum += widths.of[i] ? widths.of[i] + 2 : 0;
-        if (kind == RUN_CELL_NAME)
-            name = i;
     }
-    if (name < RUN_TABLE_COLUMNS && sum > table->display->columns) {
-        const unsigned over = sum - table->display->columns;
-        const unsigned own = widths.of[name];
-        widths.of[name] = own > over + LEAST_NAME ? own - over
-                          : own < LEAST_NAME      ? own
-                                                  : LEAST_NAME;
-    }
+    unsigned over = sum > table->display->columns ? sum - table->display->columns : 0;
+    over = shrink(table, &widths, RUN_CELL_NAME, over);
+    over = shrink(table, &widths, RUN_CELL_PLACE, over);
+    shrink(table, &widths, RUN_CELL_WORDS, over);
     return widths;
 }
 
@@ -129,39 +140,14 @@ static void put_head(const struct run_table *table, const struct widths *widths)
         text_deinit(&cells[i]);
 }
 
-/* One line of a note, broken at spaces; what goes on is indented further. */
-static void put_note_line(const struct display *display, const char *at, size_t length)
-{
-    unsigned column = RUN_NOTE_COLUMNS;
-    fprintf(display->out, "%*s", RUN_NOTE_COLUMNS, "");
-    for (const char *end = at + length; at < end;) {
-        size_t bytes = strcspn(at, " \n");
-        struct text word;
-        text_init(&word);
-        text_append(&word, at, bytes);
-        display_cut(&word, display->columns - RUN_NOTE_COLUMNS - 2);
-        const unsigned width = display_width(text_str(&word));
-        if (column > RUN_NOTE_COLUMNS && column + 1 + width > display->columns) {
-            fprintf(display->out, "\n%*s", RUN_NOTE_COLUMNS + 2, "");
-            column = RUN_NOTE_COLUMNS + 2;
-        } else if (column > RUN_NOTE_COLUMNS) {
-            fputs(" ", display->out);
-            column++;
-        }
-        fputs(text_str(&word), display->out);
-        column += width;
-        text_deinit(&word);
-        at += bytes + (at[bytes] == ' ');
-    }
-    fputs("\n", display->out);
-}
-
 static void put_note(const struct display *display, const struct text *note)
 {
+    const struct display_wrap wrap = {RUN_NOTE_COLUMNS, RUN_NOTE_COLUMNS + 2, true};
     display_dim(display, true);
     for (const char *at = text_str(note); *at;) {
         const size_t length = strcspn(at, "\n");
-        put_note_line(display, at, length);
+        fprintf(display->out, "%*s", RUN_NOTE_COLUMNS, "");
+        display_put_words(display, at, length, wrap);
         at += length + (at[length] == '\n');
     }
     display_dim(display, false);

@@ -133,7 +133,7 @@ static void put_spawn(const struct run_report *report, const struct run_task *ta
     struct run_stack stack;
     if (!task->site)
         return;
-    run_stack_fold(report->run, run_sites(report->run, NULL)[task->site - 1].node, &stack);
+    run_stack_fold(&report->code, run_sites(report->run, NULL)[task->site - 1].node, &stack);
     if (!stack.nr_shown)
         return;
     text_append_str(line, "Spawned at");

@@ -21,19 +21,18 @@ static void add_task(struct run_table *table, const struct run *run, const struc
     run_append_bytes(&row->cells[2], task->peak_bytes);
     if (task->held_bytes != RUN_UNKNOWN)
         run_append_bytes(&row->cells[3], task->held_bytes);
-    run_append_number(&row->cells[4], task->polls);
-    append_end(task, &row->cells[5]);
-    run_append_type(run, task->type, &row->cells[6]);
+    append_end(task, &row->cells[4]);
+    run_append_type(run, task->type, &row->cells[5]);
     if (task->await && run_await_shown(run, task->await))
-        run_append_await(run, task->await, &row->cells[7]);
+        run_append_await(run, task->await, &row->cells[6]);
 }
 
 void run_put_tasks(const struct run_report *report, const struct display *display)
 {
     static const struct run_table_column columns[] = {
-        {"TASK", RUN_CELL_NUMBER}, {"LIVE", RUN_CELL_NUMBER},  {"PEAK", RUN_CELL_NUMBER},
-        {"HELD", RUN_CELL_NUMBER}, {"POLLS", RUN_CELL_NUMBER}, {"END", RUN_CELL_WORDS},
-        {"FUTURE", RUN_CELL_NAME}, {"AT", RUN_CELL_PLACE},     {NULL, RUN_CELL_NAME}};
+        {"TASK", RUN_CELL_NUMBER}, {"LIVE", RUN_CELL_NUMBER}, {"PEAK", RUN_CELL_NUMBER},
+        {"HELD", RUN_CELL_NUMBER}, {"END", RUN_CELL_WORDS},   {"FUTURE", RUN_CELL_NAME},
+        {"AT", RUN_CELL_PLACE},    {NULL, RUN_CELL_NAME}};
     const struct run_types_order *order = &report->types;
     const size_t limit = run_limit(report, order->nr_tasks, FEW_TASKS);
     struct run_table table;

@@ -120,7 +120,7 @@ static void put_tasks(const struct run *run, const struct display *display, stru
     static const char *const words[NR_RUN_ENDS] = {
         "not ended", "finished", "aborted", "panicked", "dropped unfinished", "never polled", NULL};
     for (size_t i = 0; i < nr; i++)
-        for (size_t j = 0; j < NR_RUN_ENDS && !run_kind_is_thread(types[i].kind); j++)
+        for (size_t j = 0; j < NR_RUN_ENDS && run_kind_has_tasks(types[i].kind); j++)
             ends[j] += types[i].ended[j];
     if (!facts->tasks) {
         text_append_str(line, "none was seen: no tokio runtime ran, or none that asyncmem knows");
@@ -152,9 +152,10 @@ static void put_lost(const struct run *run, const struct display *display, struc
     for (size_t i = 0; i < nr; i++) {
         if (!losts[i].count)
             continue;
-        run_append_number(line, losts[i].count);
-        text_append_str(line, ": ");
         display_escape(run_string(run, losts[i].text), line);
+        text_append_str(line, " (");
+        run_append_number(line, losts[i].count);
+        text_append_str(line, ")");
         put_fact(display, any ? "" : "Missing", line);
         any = true;
     }

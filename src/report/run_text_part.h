@@ -28,7 +28,8 @@ void run_append_frame_place(const struct run *run, const struct run_stack_frame 
 void run_append_group_place(const struct run *run, const struct run_site_group *group,
                             struct text *out);
 /* "serve_conn → … → read_body → BytesMut::reserve" in at most that many columns (0: any). */
-void run_append_stack(const struct run *run, uint32_t node, unsigned columns, struct text *out);
+void run_append_stack(const struct run_stack_parts *code, uint32_t node, unsigned columns,
+                      struct text *out);
 
 /* --- lines ----------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "report/run_text_part.h"
 
 enum { HEAP_LINES = 6, TASK_LINES = 3, LABEL_COLUMNS = 9, EIGHTHS = 8 };
+enum { LEAST_STEPS = 8 }; /* fewer make no picture */
 
 static const char *const bars[EIGHTHS + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 
@@ -84,10 +85,12 @@ static void put_axis(const struct run_timeline *timeline, const struct display *
 static void append_tops(const struct run_report *report, uint32_t step, size_t most,
                         struct text *out)
 {
+    enum { LEAST_PART = 50 }; /* what has less is not worth a word */
+    const uint64_t all = run_steps(report->run, NULL)[step - 1].live_bytes;
     const struct run_step_type *row;
     for (size_t i = 0; i < most; i++) {
         row = run_step_top(&report->step_tops, report->run, step, i);
-        if (!row || !row->live_bytes)
+        if (!row || !row->live_bytes || row->live_bytes < all / LEAST_PART)
             return;
         text_append_str(out, i ? ", " : "");
         run_append_type_short(report->run, row->type, out);
@@ -153,7 +156,7 @@ void run_put_timeline(const struct run_report *report, const struct display *dis
     struct run_timeline timeline;
     struct text title;
     run_steps(report->run, &nr);
-    if (nr < 2 || report->options->match)
+    if (nr < LEAST_STEPS || report->options->match)
         return;
     text_init(&title);
     run_timeline_init(&timeline, report->run, display->columns - LABEL_COLUMNS - 3);
@@ -190,7 +193,11 @@ void run_put_steps(const struct run_report *report, const struct display *displa
         run_append_bytes(&row->cells[1], steps[id - 1].live_bytes);
         run_append_bytes(&row->cells[2], steps[id - 1].rss_bytes);
         run_append_number(&row->cells[3], steps[id - 1].live_tasks);
-        append_tops(report, id, 1, &row->cells[4]);
+        const struct run_step_type *top = run_step_top(&report->step_tops, report->run, id, 0);
+        if (!top)
+            continue;
+        run_append_bytes(&row->cells[4], top->live_bytes);
+        run_append_type(report->run, top->type, &row->cells[5]);
     }
     text_init(&title);
     text_append_str(&title, "Steps of the timeline");

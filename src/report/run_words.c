@@ -38,16 +38,38 @@ void run_append_count(struct text *out, uint64_t count, const char *what)
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-static const char *future_of(const struct run *run, uint32_t type)
+/* Of what spawn_blocking was given, the closure itself. */
+static void append_future(const struct run *run, uint32_t type, bool is_short, struct text *out)
 {
+    static const char wrapper[] = "BlockingTask<";
     const char *name = run_string(run, run_types(run, NULL)[type - 1].future);
-    return *name ? name : "unknown future";
+    const char *inside = strstr(name, wrapper);
+    struct text bare;
+    text_init(&bare);
+    text_append_str(&bare, *name ? name : "unknown future");
+    if (inside && str_ends_with(name, ">")) {
+        text_clear(&bare);
+        text_append(&bare, inside + sizeof(wrapper) - 1, strlen(inside) - sizeof(wrapper));
+    }
+    display_escape(is_short ? display_last_words(text_str(&bare), 1) : text_str(&bare), out);
+    text_deinit(&bare);
+}
+
+/* What has no future of its own. */
+static const char *plain_name(const struct run *run, uint32_t type)
+{
+    const struct run_type *row = &run_types(run, NULL)[type - 1];
+    return row->kind == RUN_KIND_WORKER                     ? "runtime workers"
+           : row->kind == RUN_KIND_THREAD && !row->future.v ? "(outside of tasks)"
+           : row->kind == RUN_KIND_UNKNOWN && !row->tasks   ? "(unknown)"
+                                                            : NULL;
 }
 
 void run_append_type(const struct run *run, uint32_t type, struct text *out)
 {
-    if (!type) {
-        text_append_str(out, "unknown");
+    const char *plain = type ? plain_name(run, type) : "(unknown)";
+    if (plain) {
+        text_append_str(out, plain);
         return;
     }
     const uint32_t kind = run_types(run, NULL)[type - 1].kind;
@@ -55,15 +77,19 @@ void run_append_type(const struct run *run, uint32_t type, struct text *out)
         text_append_str(out, "unknown kind: ");
     else if (kind != RUN_KIND_ASYNC)
         text_printf(out, "%s: ", run_kind_names[kind]);
-    display_escape(future_of(run, type), out);
+    append_future(run, type, false, out);
 }
 
 void run_append_type_short(const struct run *run, uint32_t type, struct text *out)
 {
     enum { MAX_NAME = 60 };
     struct text name;
+    const char *plain = type ? plain_name(run, type) : "(unknown)";
     text_init(&name);
-    display_escape(type ? display_last_words(future_of(run, type), 1) : "unknown", &name);
+    if (plain)
+        text_append_str(&name, plain);
+    else
+        append_future(run, type, true, &name);
     display_cut(&name, MAX_NAME);
     text_append_str(out, text_str(&name));
     text_deinit(&name);
@@ -117,30 +143,35 @@ void run_append_frame_place(const struct run *run, const struct run_stack_frame 
 void run_append_group_place(const struct run *run, const struct run_site_group *group,
                             struct text *out)
 {
-    const struct run_stack_frame *frame = group->own.place ? &group->own : &group->outside;
     const size_t before = out->length;
-    run_append_frame_place(run, frame, out);
+    run_append_frame_place(run, &group->own, out);
     if (out->length > before)
         return;
-    if (frame->place)
-        run_append_frame(run, frame, out);
+    if (group->own.place)
+        run_append_frame(run, &group->own, out); /* of the user's own, but without a line */
+    else if (group->outside.place)
+        run_append_frame(run, &group->outside, out);
     else
-        text_append_str(out, "no stack was taken");
+        text_append_str(out, run_facts(run)->stacks == RUN_STACKS_NONE ? "no stack was taken"
+                                                                       : "no stack is known");
 }
 
 /* --- stacks ---------------------------------------------------------------------------------- */
 
-/* Columns of the frames from `first` to the innermost, with the outermost before them. */
-static unsigned width_from(const unsigned *widths, uint32_t nr, uint32_t first)
+enum { MAX_FRAME_NAME = 56, ARROW_COLUMNS = 3, DOTS_COLUMNS = 4 };
+
+/* The name of a shown frame, in at most so many columns (0: any); its columns with the arrow before it. */
+static unsigned name_frame(const struct run *run, const struct run_stack_frame *frame,
+                           unsigned columns, struct text *name)
 {
-    enum { ARROW = 3, DOTS = 4 };
-    unsigned width = widths[0] + (first > 1 ? DOTS : 0);
-    for (uint32_t i = first; i < nr; i++)
-        width += ARROW + widths[i];
-    return width;
+    run_append_frame(run, frame, name);
+    if (columns)
+        display_shorten_path(name, MAX_FRAME_NAME);
+    display_cut(name, columns ? MAX_FRAME_NAME : 0);
+    return display_width(text_str(name)) + ARROW_COLUMNS + (frame->gap_before ? DOTS_COLUMNS : 0);
 }
 
-static void append_shown(const struct run_stack *stack, struct text *names, uint32_t first,
+static void append_shown(const struct run_stack *stack, const struct text *names, uint32_t first,
                          struct text *out)
 {
     for (uint32_t i = 0; i < stack->nr_shown; i += i ? 1 : first) {
@@ -151,28 +182,25 @@ static void append_shown(const struct run_stack *stack, struct text *names, uint
     }
 }
 
-void run_append_stack(const struct run *run, uint32_t node, unsigned columns, struct text *out)
+void run_append_stack(const struct run_stack_parts *code, uint32_t node, unsigned columns,
+                      struct text *out)
 {
-    enum { MAX_NAME = 56 };
     struct run_stack stack;
     struct text names[RUN_STACK_SHOWN] = {0};
-    unsigned widths[RUN_STACK_SHOWN];
-    uint32_t first = 1;
-    run_stack_fold(run, node, &stack);
+    run_stack_fold(code, node, &stack);
     if (!stack.nr_shown) {
-        text_append_str(out, node ? "only the runtime and std" : "no stack was taken");
+        text_append_str(out, node ? "only the runtime and std" : "its stack is not known");
         return;
     }
-    for (uint32_t i = 0; i < stack.nr_shown; i++) {
-        run_append_frame(run, &stack.shown[i], &names[i]);
-        if (columns)
-            display_shorten_path(&names[i], MAX_NAME);
-        display_cut(&names[i], columns ? MAX_NAME : 0);
-        widths[i] = display_width(text_str(&names[i])) + (stack.shown[i].gap_before ? 4 : 0);
+    /* The outermost and the innermost say most; between them there are as many as have room. */
+    uint32_t first = stack.nr_shown;
+    unsigned width = name_frame(code->run, &stack.shown[0], columns, &names[0]) + DOTS_COLUMNS;
+    while (first > 1) {
+        width += name_frame(code->run, &stack.shown[first - 1], columns, &names[first - 1]);
+        if (columns && first < stack.nr_shown && width > columns + ARROW_COLUMNS)
+            break;
+        first--;
     }
-    while (columns && first + 1 < stack.nr_shown &&
-           width_from(widths, stack.nr_shown, first) > columns)
-        first++;
     append_shown(&stack, names, first, out);
     for (uint32_t i = 0; i < stack.nr_shown; i++)
         text_deinit(&names[i]);
@@ -196,28 +224,9 @@ void run_put_title(const struct display *display, struct text *title, const char
 
 void run_put_fact(const struct display *display, const char *label, const struct text *sentence)
 {
-    unsigned column = LABEL_COLUMNS;
+    const struct display_wrap wrap = {LABEL_COLUMNS, LABEL_COLUMNS, true};
     fprintf(display->out, "%-*s", LABEL_COLUMNS, label);
-    for (const char *at = text_str(sentence); *at;) {
-        const size_t bytes = strcspn(at, " ");
-        struct text word;
-        text_init(&word);
-        text_append(&word, at, bytes);
-        display_cut(&word, display->columns - LABEL_COLUMNS);
-        const unsigned width = display_width(text_str(&word));
-        if (column > LABEL_COLUMNS && column + 1 + width > display->columns) {
-            fprintf(display->out, "\n%*s", LABEL_COLUMNS, "");
-            column = LABEL_COLUMNS;
-        } else if (column > LABEL_COLUMNS) {
-            fputs(" ", display->out);
-            column++;
-        }
-        fputs(text_str(&word), display->out);
-        column += width;
-        text_deinit(&word);
-        at += bytes + (at[bytes] == ' ');
-    }
-    fputs("\n", display->out);
+    display_put_words(display, text_str(sentence), sentence->length, wrap);
 }
 
 size_t run_limit(const struct run_report *report, size_t nr, size_t few)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "report/snapshot_held_text.h"
+#include "report/snapshot_origins_text.h"
 #include "report/snapshot_table_text.h"
 
 enum {
@@ -214,6 +215,10 @@ static void fill_row(const struct snapshot *snapshot, const struct held_variable
     append_variable(snapshot, variable, &row->place);
     if (variable->slot)
         display_escape(snapshot_string(snapshot, slots[variable->slot - 1].type), &row->waits);
+    if (!variable->site)
+        return;
+    text_append_str(&row->note, "most of it from ");
+    snapshot_append_site(snapshot, variable->site, &row->note);
 }
 
 void snapshot_put_variables(const struct snapshot_report *report, const struct display *display,

@@ -196,9 +196,9 @@ static void put_pieces(struct text *out, const struct writer *writer, const stru
         text_append(out, made->pieces.data + from, made->ends[i] - from);
         from = made->ends[i];
         if (holding < end && holding->slot == state->first_slot + i)
-            snapshot_json_holding(out, holding++);
+            snapshot_json_holding(out, writer->snapshot, holding++);
         else
-            snapshot_json_holding(out, NULL);
+            snapshot_json_holding(out, writer->snapshot, NULL);
     }
     text_append(out, made->pieces.data + from, made->pieces.length - from);
     text_append_str(out, state->nr_slots ? "}]" : "]");
@@ -301,6 +301,7 @@ static void put_task(struct writer *writer, uint32_t id)
     put_kind(writer, task->kind);
     snapshot_json_task_held(out, writer->snapshot, task);
     snapshot_json_kept_by(out, writer->snapshot, task);
+    snapshot_json_spawned_by(out, writer->snapshot, id);
     put_tree(writer, task);
     put_str(out, writer->snapshot, "await_tree_reason", task->reason);
     json_close(out, '}');
@@ -345,6 +346,7 @@ static void put_document(struct writer *writer)
     snapshot_json_sums(out, report);
     snapshot_json_shared(&writer->json);
     snapshot_json_heap(out, writer->snapshot);
+    snapshot_json_sites(&writer->json);
     put_notes(out, writer->snapshot);
     json_close(out, '}');
     text_append_char(out, '\n');

@@ -39,14 +39,15 @@ void snapshot_json_put_is(struct text *out, const char *key, uint32_t held_is)
 
 #define HOLDING(bytes, is, requested, status)                                                      \
     ",\"heap_bytes\":" bytes ",\"heap_is\":" is ",\"requested_bytes\":" requested                  \
-    ",\"status\":" status
+    ",\"status\":" status ",\"allocated_by\":null"
 
 /* What is said of most. */
 static const char not_known[] = HOLDING("null", "null", "null", "null"),
                   owns_nothing[] = HOLDING("0", "\"exact\"", "0", "\"live\""),
                   is_gone[] = HOLDING("0", "\"exact\"", "0", "\"gone\"");
 
-void snapshot_json_holding(struct text *out, const struct snapshot_holding *holding)
+void snapshot_json_holding(struct text *out, const struct snapshot *snapshot,
+                           const struct snapshot_holding *holding)
 {
     if (!holding) {
         text_append(out, not_known, sizeof(not_known) - 1);
@@ -67,13 +68,16 @@ void snapshot_json_holding(struct text *out, const struct snapshot_holding *hold
     put_number(out, "requested_bytes", is_known ? holding->requested_bytes : UINT64_MAX);
     json_key(out, "status");
     json_put_word(out, status_words[holding->status]);
+    snapshot_json_allocated_by(out, snapshot,
+                               (uint32_t)(holding - snapshot_holdings(snapshot, NULL)) + 1);
 }
 
-static void put_apart(struct text *out, const struct snapshot_holding *holding)
+static void put_apart(struct text *out, const struct snapshot *snapshot,
+                      const struct snapshot_holding *holding)
 {
     json_open(out, '{');
     put_number(out, "blocks", holding->nr_blocks);
-    snapshot_json_holding(out, holding);
+    snapshot_json_holding(out, snapshot, holding);
     json_close(out, '}');
 }
 
@@ -86,7 +90,7 @@ static void put_field(struct text *out, const struct snapshot *snapshot,
     put_str(out, snapshot, "type", slot->type);
     put_number(out, "offset_bytes", slot->offset_bytes);
     put_number(out, "inline_bytes", slot->inline_bytes);
-    snapshot_json_holding(out, holding);
+    snapshot_json_holding(out, snapshot, holding);
     json_close(out, '}');
 }
 
@@ -100,7 +104,7 @@ void snapshot_json_holdings_apart(struct text *out, const struct snapshot *snaps
     for (uint32_t what = HOLDING_HIDDEN; what <= HOLDING_BOX; what++) {
         text_append_str(out, keys[what]);
         if (at < nr && rows[at].what == what)
-            put_apart(out, &rows[at++]);
+            put_apart(out, snapshot, &rows[at++]);
         else
             text_append_str(out, "null");
     }

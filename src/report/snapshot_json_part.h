@@ -19,7 +19,8 @@ void snapshot_json_flush(struct snapshot_json *json, bool more);
 void snapshot_json_task_held(struct text *out, const struct snapshot *snapshot,
                              const struct snapshot_task *task);
 /* The same of a variable, behind its own keys; NULL: not known. */
-void snapshot_json_holding(struct text *out, const struct snapshot_holding *holding);
+void snapshot_json_holding(struct text *out, const struct snapshot *snapshot,
+                           const struct snapshot_holding *holding);
 /* The variables of a frame that debug info hides: an object. */
 void snapshot_json_holdings_apart(struct text *out, const struct snapshot *snapshot,
                                   const struct snapshot_holding *rows, size_t nr);
@@ -28,6 +29,14 @@ void snapshot_json_kept_by(struct text *out, const struct snapshot *snapshot,
                            const struct snapshot_task *task);
 void snapshot_json_shared(struct snapshot_json *json);
 void snapshot_json_heap(struct text *out, const struct snapshot *snapshot);
+
+/* Of a traced program: who allocated what a holding (id) has; who spawned a task; all stacks. */
+void snapshot_json_allocated_by(struct text *out, const struct snapshot *snapshot,
+                                uint32_t holding);
+void snapshot_json_spawned_by(struct text *out, const struct snapshot *snapshot, uint32_t task);
+/* "function", "file", "line" of the program's own in a site; 0: null. */
+void snapshot_json_place(struct text *out, const struct snapshot *snapshot, uint32_t site);
+void snapshot_json_sites(struct snapshot_json *json);
 
 /* by_type, by_await, by_variable, futures. */
 void snapshot_json_sums(struct text *out, const struct snapshot_report *report);

@@ -66,6 +66,15 @@ static void put_variable(struct text *out, const struct snapshot *snapshot,
     put_number(out, "tasks", variable->nr_tasks);
     put_number(out, "largest_bytes", variable->largest_bytes);
     put_id(out, "largest_task", variable->largest_task);
+    json_key(out, "most_from");
+    if (variable->site) {
+        json_open(out, '{');
+        snapshot_json_place(out, snapshot, variable->site);
+        put_number(out, "requested_bytes", variable->site_bytes);
+        json_close(out, '}');
+    } else {
+        json_put_word(out, "null");
+    }
     json_close(out, '}');
 }
 

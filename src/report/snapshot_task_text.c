@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "report/snapshot_held_text.h"
+#include "report/snapshot_origins_text.h"
 #include "report/snapshot_table_text.h"
 
-enum { DRAWN_DEPTH = 20, SLOT_BYTES_COLUMNS = 10, HEAP_BYTES_COLUMNS = 13 };
+enum { DRAWN_DEPTH = 20, SLOT_BYTES_COLUMNS = 10, HEAP_BYTES_COLUMNS = 13, ORIGIN_COLUMNS = 16 };
 
 struct tree {
     const struct snapshot *snapshot;
@@ -17,6 +18,7 @@ struct tree {
     const struct snapshot_frame *frames;
     uint32_t *first_child, *next; /* by position + 1; [0] holds the roots */
     uint32_t *parent;
+    uint32_t task; /* id */
 };
 
 static void link_children(struct tree *tree, uint32_t nr, struct arena *arena)
@@ -120,6 +122,31 @@ static void put_slot(const struct tree *tree, uint32_t at, const struct snapshot
     text_deinit(&line);
 }
 
+/* Below a variable: who allocated what it holds, where the program is traced. */
+static void put_origins(const struct tree *tree, uint32_t at,
+                        const struct snapshot_holding *holding)
+{
+    struct text lines[MAX_ORIGIN_LINES] = {0};
+    size_t nr;
+    const uint32_t id =
+        holding ? (uint32_t)(holding - snapshot_holdings(tree->snapshot, NULL)) + 1 : 0;
+    if (!id || holding->status == SLOT_GONE)
+        return;
+    snapshot_append_origins(tree->snapshot, id, tree->task, lines, &nr);
+    for (size_t i = 0; i < nr; i++) {
+        struct text line;
+        text_init(&line);
+        append_branches(tree, at, false, &line);
+        text_append_str(&line, tree->first_child[at] ? "│ " : "  ");
+        text_printf(&line, "%*s%s", ORIGIN_COLUMNS, "", text_str(&lines[i]));
+        display_dim(tree->display, true);
+        snapshot_put_line(tree->display, &line);
+        display_dim(tree->display, false);
+        text_deinit(&line);
+        text_deinit(&lines[i]);
+    }
+}
+
 /* Slots and holdings are in the same order; what has no slot comes last. */
 static void put_slots(const struct tree *tree, uint32_t at)
 {
@@ -132,12 +159,15 @@ static void put_slots(const struct tree *tree, uint32_t at)
         const struct snapshot_holding *holding = NULL;
         if (next < frame->nr_holdings && holdings[frame->first_holding - 1 + next].slot == id)
             holding = &holdings[frame->first_holding - 1 + next++];
-        if (!is_drop_flag(tree, &slots[id - 1]))
-            put_slot(tree, at, &slots[id - 1], holding);
+        if (is_drop_flag(tree, &slots[id - 1]))
+            continue;
+        put_slot(tree, at, &slots[id - 1], holding);
+        put_origins(tree, at, holding);
     }
     for (; next < frame->nr_holdings; next++) {
         const struct snapshot_holding *holding = &holdings[frame->first_holding - 1 + next];
         put_slot(tree, at, holding->slot ? &slots[holding->slot - 1] : NULL, holding);
+        put_origins(tree, at, holding);
     }
 }
 
@@ -183,11 +213,11 @@ static uint32_t next_drawn(const struct tree *tree, uint32_t at)
     return at ? tree->next[at] : 0;
 }
 
-static void put_tree(const struct snapshot *snapshot, const struct display *display,
-                     const struct snapshot_task *task)
+static void put_tree(const struct snapshot *snapshot, const struct display *display, uint32_t id)
 {
     struct arena arena;
-    struct tree tree = {.snapshot = snapshot, .display = display};
+    const struct snapshot_task *task = &snapshot_tasks(snapshot, NULL)[id - 1];
+    struct tree tree = {.snapshot = snapshot, .display = display, .task = id};
     if (!task->nr_frames)
         return;
     arena_init(&arena);
@@ -297,7 +327,8 @@ void snapshot_put_task(const struct snapshot_report *report, const struct displa
     text_deinit(&line);
     put_facts(snapshot, display, task);
     put_because(display, task);
+    snapshot_put_spawn(snapshot, display, id);
     if (snapshot->tables[SNAPSHOT_HEAP].nr || task->held_is != HELD_UNKNOWN)
         snapshot_put_task_held(snapshot, display, id);
-    put_tree(snapshot, display, task);
+    put_tree(snapshot, display, id);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "tracer/limits.h"
 #include "tracer/real.h"
 #include "tracer/setup.h"
 #include "tracer/syscalls.h"
@@ -30,6 +31,7 @@ static void count_child(void)
 
 static void in_child(void)
 {
+    limits_lower();
     if (follows)
         trace_setup_again();
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tracer/environment.h"
+#include "tracer/limits.h"
 #include "tracer/real.h"
 #include "tracer/syscalls.h"
 #include "tracer/tracer.h"
@@ -24,17 +25,26 @@ static char *const *environment_for(struct environment *shown, char *const *envp
     if (!tracer->ready ||
         (!tracer->region->follows_children && (uint32_t)sys_getpid() != tracer->pid))
         return envp;
-    if (environment_show(shown, envp))
-        return shown->words;
-    lost_add(tracer->region, LOST_EXEC);
-    return envp;
+    bool is_shown = environment_show(shown, envp);
+    if (!is_shown)
+        lost_add(tracer->region, LOST_EXEC);
+    limits_lower();
+    return is_shown ? shown->words : envp;
+}
+
+/* The program goes on: it could not be replaced. */
+static void take_back(struct environment *shown)
+{
+    if (tracer_page->ready)
+        limits_raise();
+    environment_free(shown);
 }
 
 static int behind_execve(const char *path, char *const argv[], char *const envp[])
 {
     struct environment shown;
     int result = real.execve(path, argv, environment_for(&shown, envp));
-    environment_free(&shown);
+    take_back(&shown);
     return result;
 }
 
@@ -43,7 +53,7 @@ static int behind_execvpe(const char *name, char *const argv[], char *const envp
 {
     struct environment shown;
     int result = real.execvpe(name, argv, environment_for(&shown, envp));
-    environment_free(&shown);
+    take_back(&shown);
     return result;
 }
 
@@ -71,7 +81,7 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
     struct environment shown;
     int result = real.fexecve(fd, argv, environment_for(&shown, envp));
-    environment_free(&shown);
+    take_back(&shown);
     return result;
 }
 
@@ -79,7 +89,7 @@ HOOK int execveat(int folder, const char *path, char *const argv[], char *const 
 {
     struct environment shown;
     int result = real.execveat(folder, path, argv, environment_for(&shown, envp), flags);
-    environment_free(&shown);
+    take_back(&shown);
     return result;
 }
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { FIRST_RANGES = 512, MAX_READS = 16 };
 
@@ -30,7 +30,7 @@ static bool list_reserve(struct range_list *list, size_t nr)
     size_t max = list->max ? list->max : FIRST_RANGES;
     while (max < nr)
         max *= 2;
-    void *ranges = raw_map(max * sizeof(*list->ranges));
+    void *ranges = sys_map(max * sizeof(*list->ranges), -1);
     if (!ranges)
         return false;
     __atomic_store_n(&list->ranges, ranges, __ATOMIC_RELEASE);

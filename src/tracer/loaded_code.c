@@ -11,7 +11,7 @@
 #include <link.h>
 #include <string.h>
 
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { PAGE_BYTES = 4096 };
 
@@ -82,7 +82,7 @@ static struct headers headers_at(uintptr_t start, uint64_t bias)
 {
     const Elf64_Ehdr *file = (const Elf64_Ehdr *)start;
     struct headers headers = {.bias = bias};
-    if (!raw_is_readable(start) || /* code that may only be executed */
+    if (!sys_is_readable(start) || /* code that may only be executed */
         memcmp(file->e_ident, ELFMAG, SELFMAG) != 0 || file->e_phentsize != sizeof(Elf64_Phdr) ||
         file->e_phoff > PAGE_BYTES ||
         file->e_phnum > (PAGE_BYTES - file->e_phoff) / sizeof(Elf64_Phdr))

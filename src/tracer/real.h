@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 typedef int real_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
@@ -34,6 +35,10 @@ struct real_functions {
     real_spawn *posix_spawn, *posix_spawnp;
     int (*system)(const char *command);
     FILE *(*popen)(const char *command, const char *mode);
+    int (*setrlimit)(int resource, const struct rlimit *limit);
+    int (*getrlimit)(int resource, struct rlimit *limit);
+    int (*prlimit)(pid_t pid, int resource, const struct rlimit *limit, struct rlimit *old);
+    int (*mlockall)(int flags);
     void *vfork, *dlopen, *dlmopen, *dlclose, *dlsym; /* jumped to */
 };
 

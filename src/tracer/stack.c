@@ -120,6 +120,8 @@ static uint32_t site_of(const struct stack_memory *memory, struct region_header 
         lost_add(region, LOST_STACK_CUT);
     if (memory->is_broken)
         lost_add(region, LOST_STACK_BROKEN);
+    else if (memory->is_guessed)
+        lost_add(region, LOST_STACK_GUESSED);
     return memory->site;
 }
 
@@ -129,15 +131,24 @@ static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
 {
     begin(memory, state);
     uint32_t kept = walk(memory);
-    if (!stack_join(memory, region, kept)) {
+    if (!stack_join(memory, kept)) {
         memory->nr_frames = 0;
         begin(memory, state);
         (void)walk(memory);
-        (void)stack_join(memory, region, 0);
+        (void)stack_join(memory, 0);
     }
     memory->is_broken = stack_frame_at(memory, 1)->end == STACK_ENDS_BROKEN;
-    memory->is_plain = memory->site && !memory->is_cut && !memory->is_broken;
+    memory->is_guessed = memory->is_unsure;
+    memory->is_plain = memory->site && !memory->is_cut && !memory->is_broken && !memory->is_guessed;
     return site_of(memory, region);
+}
+
+/* Whose polls allocate here: known also where no debug info tells it from the stack. */
+static void tell_owner(const struct trace_thread *thread, uint32_t site)
+{
+    struct region_site *rows = tracer_page->sites;
+    if (site && rows && thread->task && !rows[site].type)
+        rows[site].type = thread->task->type;
 }
 
 uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start)
@@ -145,7 +156,7 @@ uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start
     struct stack_memory *memory = thread->stack;
     uint32_t generation = image_ranges_generation();
     if (memory->generation != generation)
-        stack_forget(memory, generation);
+        stack_begin(memory, tracer_page->region, generation);
     struct stack_frame state = {.sp = start->sp, .key = start->pc, .rbp = start->rbp};
     uint32_t nr = memory->nr_frames;
     if (nr && memory->is_plain && is_state_of(stack_frame_at(memory, nr), &state)) {
@@ -153,5 +164,7 @@ uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start
         if (first_changed(end - stack_frame_at(memory, nr)->nr_cells, end) == end)
             return memory->site;
     }
-    return find_site(memory, tracer_page->region, &state);
+    uint32_t site = find_site(memory, tracer_page->region, &state);
+    tell_owner(thread, site);
+    return site;
 }

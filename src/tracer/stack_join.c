@@ -8,16 +8,14 @@
  */
 #include "tracer/stack_part.h"
 
-#include "tracer/stack_nodes.h"
-
 #define KEY_CUT                                                                                    \
     ((uint64_t)1 << 62) /* of a known node: frames are missing between it and its parent */
 
 /* A cell that never holds its value: what comes after is walked anew. */
 static const uint64_t never_holds;
 
-static uint32_t node_in_region(struct stack_memory *memory, struct region_header *region,
-                               const struct stack_known_node *wanted, uint32_t image)
+static uint32_t node_in_region(struct stack_memory *memory, const struct stack_known_node *wanted,
+                               uint32_t image)
 {
     struct stack_node_key key = {
         .pc = wanted->key & ~(UNWIND_EXACT | KEY_CUT),
@@ -26,23 +24,23 @@ static uint32_t node_in_region(struct stack_memory *memory, struct region_header
         .flags = (wanted->key & UNWIND_EXACT ? REGION_NODE_EXACT : 0) |
                  (wanted->key & KEY_CUT ? REGION_NODE_CUT : 0),
     };
-    uint32_t node = stack_node(region, &key, &memory->spare_node);
+    uint32_t node = stack_node(&memory->nodes, &key, &memory->spare_node);
     return node ? node : STACK_NO_NODE;
 }
 
 /* The node of a frame called from `parent` (0: from nobody). */
-static uint32_t node_of(struct stack_memory *memory, struct region_header *region, uint32_t parent,
+static uint32_t node_of(struct stack_memory *memory, uint32_t parent,
                         const struct stack_frame *frame, bool is_cut)
 {
     if (parent == STACK_NO_NODE)
         return STACK_NO_NODE;
     struct stack_known_node wanted = {frame->key | (is_cut ? KEY_CUT : 0), parent, 0};
     uint64_t hash = (wanted.key ^ (uint64_t)parent << 24) * 0x9e3779b97f4a7c15ULL;
-    struct stack_known_node *known = &memory->known[hash >> 54];
-    _Static_assert(STACK_KNOWN_NODES == 1 << 10, "the hash's upper bits");
+    struct stack_known_node *known = &memory->known[hash >> 52];
+    _Static_assert(STACK_KNOWN_NODES == 1 << 12, "the hash's upper bits");
     if (known->key == wanted.key && known->parent == parent && known->node)
         return known->node;
-    wanted.node = node_in_region(memory, region, &wanted, frame->image);
+    wanted.node = node_in_region(memory, &wanted, frame->image);
     if (wanted.node != STACK_NO_NODE)
         *known = wanted;
     return wanted.node;
@@ -77,19 +75,18 @@ static void add_cells(struct joining *j, struct stack_frame *frame,
 }
 
 /* The node of a stack that is cut: the outermost frames, then the innermost. */
-static uint32_t node_of_cut(struct stack_memory *memory, struct region_header *region)
+static uint32_t node_of_cut(struct stack_memory *memory)
 {
     const struct stack_frame *inner =
         memory->is_torn ? memory->fresh : stack_frame_at(memory, memory->nr_frames);
     uint32_t node = stack_frame_at(memory, REGION_STACK_FRAMES - STACK_INNER_FRAMES)->node;
     for (uint32_t i = STACK_INNER_FRAMES; i-- > 0;)
-        node = node_of(memory, region, node, &inner[i], i == STACK_INNER_FRAMES - 1);
+        node = node_of(memory, node, &inner[i], i == STACK_INNER_FRAMES - 1);
     return node;
 }
 
 /* Adds the fresh frames from the outermost inward, down to `first`. */
-static void add_frames(struct stack_memory *memory, struct region_header *region, uint32_t kept,
-                       uint32_t first)
+static void add_frames(struct stack_memory *memory, uint32_t kept, uint32_t first)
 {
     const struct stack_frame *caller = kept ? stack_frame_at(memory, kept) : NULL;
     struct joining j = {memory,
@@ -99,22 +96,23 @@ static void add_frames(struct stack_memory *memory, struct region_header *region
         struct stack_frame *frame = stack_frame_at(memory, ++kept);
         *frame = memory->fresh[i];
         add_cells(&j, frame, caller);
-        frame->node = kept > REGION_STACK_FRAMES ? STACK_NO_NODE
-                                                 : node_of(memory, region, parent, frame, false);
+        frame->node =
+            kept > REGION_STACK_FRAMES ? STACK_NO_NODE : node_of(memory, parent, frame, false);
         parent = frame->node;
         caller = frame;
     }
     memory->nr_frames = kept;
 }
 
-bool stack_join(struct stack_memory *memory, struct region_header *region, uint32_t kept)
+bool stack_join(struct stack_memory *memory, uint32_t kept)
 {
     if (!stack_reserve(memory, kept + memory->nr_fresh))
         return false;
-    add_frames(memory, region, kept, memory->is_torn ? STACK_INNER_FRAMES : 0);
+    add_frames(memory, kept, memory->is_torn ? STACK_INNER_FRAMES : 0);
     memory->is_cut = memory->is_torn || memory->nr_frames > REGION_STACK_FRAMES;
-    uint32_t node = memory->is_cut ? node_of_cut(memory, region)
-                                   : stack_frame_at(memory, memory->nr_frames)->node;
-    memory->site = node == STACK_NO_NODE ? 0 : stack_node_site(region, node, &memory->spare_site);
+    uint32_t node =
+        memory->is_cut ? node_of_cut(memory) : stack_frame_at(memory, memory->nr_frames)->node;
+    memory->site =
+        node == STACK_NO_NODE ? 0 : stack_node_site(&memory->nodes, node, &memory->spare_site);
     return true;
 }

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { PAGE_BYTES = 4096, MAX_PAGES_APART = 16 };
 
@@ -47,7 +47,8 @@ static __attribute__((noinline)) bool grow(struct stack_memory *memory, uint32_t
     while (new_max < nr)
         new_max *= 2;
     struct stack_frame *old = memory->frames;
-    struct stack_frame *new = new_max <= STACK_MAX_FRAMES ? raw_map(arrays_bytes(new_max)) : NULL;
+    struct stack_frame *new =
+        new_max <= STACK_MAX_FRAMES ? sys_map(arrays_bytes(new_max), -1) : NULL;
     if (!new)
         return false;
     uint32_t nr_frames = memory->nr_frames;
@@ -58,7 +59,7 @@ static __attribute__((noinline)) bool grow(struct stack_memory *memory, uint32_t
     memcpy(memory->cells + memory->max_cells - nr_cells, cells, nr_cells * sizeof(*cells));
     memcpy(memory->fresh, old + max, max * sizeof(*new));
     if ((uint8_t *)old != memory->arrays)
-        raw_unmap(old, arrays_bytes(max));
+        sys_unmap(old, arrays_bytes(max));
     return true;
 }
 
@@ -67,8 +68,9 @@ bool stack_reserve(struct stack_memory *memory, uint32_t nr)
     return nr <= memory->max_frames || grow(memory, nr);
 }
 
-void stack_forget(struct stack_memory *memory, uint32_t generation)
+void stack_begin(struct stack_memory *memory, struct region_header *region, uint32_t generation)
 {
+    memory->nodes = stack_nodes_of(region);
     memory->generation = generation;
     memory->nr_frames = 0;
     memory->site = 0;
@@ -128,12 +130,12 @@ bool stack_may_read(struct stack_memory *memory, uintptr_t addr)
 {
     uintptr_t page = addr & ~(uintptr_t)(PAGE_BYTES - 1);
     if (addr & 7)
-        return raw_is_readable(addr);
+        return sys_is_readable(addr);
     struct stack_readable *first = &memory->readable[0];
     uintptr_t apart = page - first->end;
     if (apart < (uintptr_t)MAX_PAGES_APART * PAGE_BYTES) {
         while (page >= first->end) {
-            if (!raw_is_readable(first->end))
+            if (!sys_is_readable(first->end))
                 return false;
             first->end += PAGE_BYTES;
             merge(memory);
@@ -142,7 +144,7 @@ bool stack_may_read(struct stack_memory *memory, uintptr_t addr)
     }
     if (find_range(memory, page))
         return true;
-    if (!raw_is_readable(addr))
+    if (!sys_is_readable(addr))
         return false;
     add_range(memory, page);
     return true;

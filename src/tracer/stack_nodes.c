@@ -24,27 +24,20 @@ struct index {
     uint32_t mask;
 };
 
-struct nodes {
-    struct region_header *region;
-    struct region_node *rows;
-    uint32_t *index;
-    uint64_t nr_index;
-};
-
 static void *table_base(struct region_header *region, enum region_table_id table)
 {
     return (uint8_t *)region + region->tables[table].offset_bytes;
 }
 
-static struct nodes nodes_of(struct region_header *region)
+struct stack_nodes stack_nodes_of(struct region_header *region)
 {
-    return (struct nodes){region, table_base(region, REGION_NODES),
-                          table_base(region, REGION_NODE_INDEX),
-                          region->tables[REGION_NODE_INDEX].max_rows};
+    return (struct stack_nodes){
+        region, table_base(region, REGION_NODES), table_base(region, REGION_SITES),
+        table_base(region, REGION_NODE_INDEX), region->tables[REGION_NODE_INDEX].max_rows};
 }
 
 /* Doubling `level`; false: the table has no room for it. */
-static bool index_at(const struct nodes *nodes, uint32_t level, struct index *index)
+static bool index_at(const struct stack_nodes *nodes, uint32_t level, struct index *index)
 {
     uint64_t nr = (uint64_t)1 << (FIRST_LOG2 + level);
     uint64_t start = SLOTS_AT + nr - ((uint64_t)1 << FIRST_LOG2);
@@ -71,7 +64,7 @@ static bool is_node(const struct region_node *row, const struct stack_node_key *
 /*
  * The row of key in this index; else 0, and with `put` (a filled row) it is put there: then `put` is returned.
  */
-static uint32_t find_or_put(const struct nodes *nodes, const struct index *index,
+static uint32_t find_or_put(const struct stack_nodes *nodes, const struct index *index,
                             const struct stack_node_key *key, uint32_t put)
 {
     uint64_t hash = hash_of(key);
@@ -91,13 +84,13 @@ static uint32_t find_or_put(const struct nodes *nodes, const struct index *index
     return put; /* too full: the row stands alone */
 }
 
-static uint32_t nr_nodes(const struct nodes *nodes)
+static uint32_t nr_nodes(const struct stack_nodes *nodes)
 {
     return __atomic_load_n(&nodes->region->tables[REGION_NODES].nr_rows, __ATOMIC_RELAXED);
 }
 
 /* Fills the next doubling with all rows and makes it the current one. */
-static void grow(const struct nodes *nodes, uint32_t level)
+static void grow(const struct stack_nodes *nodes, uint32_t level)
 {
     struct index next;
     if (!index_at(nodes, level + 1, &next) ||
@@ -127,7 +120,7 @@ static void fill(struct region_node *row, const struct stack_node_key *key)
     __atomic_store_n(&row->pc, key->pc, __ATOMIC_RELEASE);
 }
 
-static uint32_t new_node(const struct nodes *nodes, const struct stack_node_key *key,
+static uint32_t new_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
                          uint32_t *spare)
 {
     uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
@@ -153,38 +146,37 @@ static uint32_t new_node(const struct nodes *nodes, const struct stack_node_key 
     return node;
 }
 
-uint32_t stack_node(struct region_header *region, const struct stack_node_key *key, uint32_t *spare)
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
+                    uint32_t *spare)
 {
-    struct nodes nodes = nodes_of(region);
     struct index index;
-    uint32_t level = __atomic_load_n(&nodes.index[0], __ATOMIC_ACQUIRE);
-    if (!index_at(&nodes, level, &index))
+    uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
+    if (!index_at(nodes, level, &index))
         return 0;
-    uint32_t node = find_or_put(&nodes, &index, key, 0);
-    if (!node && level && index_at(&nodes, level - 1, &index)) {
-        node = find_or_put(&nodes, &index, key, 0);
-        if (node && index_at(&nodes, level, &index))
-            (void)find_or_put(&nodes, &index, key, node);
+    uint32_t node = find_or_put(nodes, &index, key, 0);
+    if (!node && level && index_at(nodes, level - 1, &index)) {
+        node = find_or_put(nodes, &index, key, 0);
+        if (node && index_at(nodes, level, &index))
+            (void)find_or_put(nodes, &index, key, node);
     }
-    return node ? node : new_node(&nodes, key, spare);
+    return node ? node : new_node(nodes, key, spare);
 }
 
-uint32_t stack_node_site(struct region_header *region, uint32_t node, uint32_t *spare)
+uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare)
 {
-    struct region_node *rows = table_base(region, REGION_NODES);
-    struct region_site *sites = table_base(region, REGION_SITES);
-    uint32_t site = __atomic_load_n(&rows[node].site, __ATOMIC_RELAXED);
+    struct region_node *row = &nodes->rows[node];
+    uint32_t site = __atomic_load_n(&row->site, __ATOMIC_RELAXED);
     if (site)
         return site;
-    uint32_t row = *spare ? *spare : region_row_new(region, REGION_SITES);
+    uint32_t new_row = *spare ? *spare : region_row_new(nodes->region, REGION_SITES);
     *spare = 0;
-    if (!row)
+    if (!new_row)
         return 0;
-    sites[row].node = node;
-    if (__atomic_compare_exchange_n(&rows[node].site, &site, row, false, __ATOMIC_RELEASE,
+    nodes->sites[new_row].node = node;
+    if (__atomic_compare_exchange_n(&row->site, &site, new_row, false, __ATOMIC_RELEASE,
                                     __ATOMIC_RELAXED))
-        return row;
-    sites[row].node = 0;
-    *spare = row;
+        return new_row;
+    nodes->sites[new_row].node = 0;
+    *spare = new_row;
     return site;
 }

@@ -17,9 +17,20 @@ struct stack_node_key {
     uint32_t flags; /* REGION_NODE_* */
 };
 
+/* Where the tables are. */
+struct stack_nodes {
+    struct region_header *region;
+    struct region_node *rows;
+    struct region_site *sites;
+    uint32_t *index;
+    uint64_t nr_index;
+};
+
+struct stack_nodes stack_nodes_of(struct region_header *region);
+
 /* The row of the key, new or known; 0: no room (counted).  *spare: a row that was left over, kept for later. */
-uint32_t stack_node(struct region_header *region, const struct stack_node_key *key,
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
                     uint32_t *spare);
 
 /* The site of the stack that ends at node; 0: no room (counted). */
-uint32_t stack_node_site(struct region_header *region, uint32_t node, uint32_t *spare);
+uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare);

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "tracer/stack.h"
+#include "tracer/stack_nodes.h"
 #include "tracer/unwind_cache.h"
 
 enum {
@@ -22,7 +23,7 @@ enum {
     STACK_MAX_FRAMES = 1 << 18, /* beyond it a part in the middle is walked anew each time */
     STACK_FRAME_CELLS = 4,      /* at most, of one frame */
     STACK_INNER_FRAMES = 128,   /* of a stack that is cut; the others are the outermost */
-    STACK_KNOWN_NODES = 1024,
+    STACK_KNOWN_NODES = 4096,
     STACK_READABLE_RANGES = 4,
 };
 #define STACK_NO_NODE UINT32_MAX
@@ -60,6 +61,13 @@ struct stack_readable {
     uintptr_t start, end;
 };
 
+/* All of them, by DWARF's numbers; UNWIND_RETURN is pc. */
+struct stack_registers {
+    uint64_t values[UNWIND_REGISTERS];
+    uint32_t known; /* a bit each */
+    bool is_exact;  /* pc was interrupted */
+};
+
 struct stack_memory {
     /* The remembered stack. */
     struct stack_frame *frames; /* frame n is frames[max_frames - n] */
@@ -68,7 +76,7 @@ struct stack_memory {
     uint32_t max_cells;
     uint32_t generation; /* of images, that it holds for; 0: there is none */
     uint32_t site;
-    uint32_t is_cut, is_broken;
+    uint32_t is_cut, is_broken, is_guessed;
     uint32_t is_plain; /* it has a site and is whole: nothing to tell */
     /* The walk. */
     struct stack_frame *fresh;
@@ -76,12 +84,14 @@ struct stack_memory {
     uint32_t is_torn;     /* fresh frames are missing behind the first STACK_INNER_FRAMES */
     uint32_t is_unsure;   /* it passed a guess */
     uint32_t nr_descents; /* steps to a lower address */
-    /* Rows that were taken and not used. */
+    /* The trie that it goes into; rows of it that were taken and not used. */
+    struct stack_nodes nodes;
     uint32_t spare_node, spare_site;
     struct stack_readable readable[STACK_READABLE_RANGES]; /* the last used first */
     struct stack_known_node known[STACK_KNOWN_NODES];
     struct unwind_scratch scratch;
-    _Alignas(64) uint8_t arrays[]; /* the first ones */
+    struct stack_registers registers, next_registers; /* of tracer/stack_registers.c */
+    _Alignas(64) uint8_t arrays[];                    /* the first ones */
 };
 
 static inline struct stack_frame *stack_frame_at(const struct stack_memory *memory, uint32_t n)
@@ -92,8 +102,8 @@ static inline struct stack_frame *stack_frame_at(const struct stack_memory *memo
 /* Room for nr frames in each array; false: there is none. */
 bool stack_reserve(struct stack_memory *memory, uint32_t nr);
 
-/* Forgets the remembered stack and all that holds for a generation of images. */
-void stack_forget(struct stack_memory *memory, uint32_t generation);
+/* Begins anew, for another generation of images: nothing is remembered. */
+void stack_begin(struct stack_memory *memory, struct region_header *region, uint32_t generation);
 
 /* May the 8 bytes there be read?  Asks the kernel where nothing is known of the page. */
 bool stack_may_read(struct stack_memory *memory, uintptr_t addr);
@@ -107,8 +117,12 @@ void stack_read_from(struct stack_memory *memory, uintptr_t sp);
  */
 bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct stack_frame *next);
 
+/* The state of `next`, by all registers: for rules that are UNWIND_OTHER.  false: not to be had. */
+bool stack_step_with_registers(struct stack_memory *memory, const struct stack_frame *frame,
+                               struct stack_frame *next);
+
 /*
  * The stack is memory->fresh, continued by the `kept` outermost remembered frames: makes it the remembered
  * one, with its nodes and its site.  false: there is no room for all of them (there always is with kept 0).
  */
-bool stack_join(struct stack_memory *memory, struct region_header *region, uint32_t kept);
+bool stack_join(struct stack_memory *memory, uint32_t kept);

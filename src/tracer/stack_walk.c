@@ -6,7 +6,7 @@
  */
 #include "tracer/stack_part.h"
 
-#include "tracer/raw_calls.h"
+#include "tracer/syscalls.h"
 
 enum { MAX_DESCENTS = 64, MAX_GUESS_BYTES = 0x4000, ADDRESS_BITS = 47 };
 
@@ -64,8 +64,8 @@ static bool guess(struct stack_memory *memory, struct stack_frame *frame, struct
         return end(frame, STACK_ENDS_AT_ROOT);
     memory->is_unsure = 1;
     frame->is_unsure = 1;
-    if (rbp < frame->sp || rbp - frame->sp > MAX_GUESS_BYTES || !raw_is_readable(rbp) ||
-        !raw_is_readable(rbp + 8))
+    if (rbp < frame->sp || rbp - frame->sp > MAX_GUESS_BYTES || !sys_is_readable(rbp) ||
+        !sys_is_readable(rbp + 8))
         return end_broken(frame);
     frame->rbp_cell = cell(rbp);
     frame->return_cell = cell(rbp + 8);
@@ -116,19 +116,64 @@ static bool follow(struct stack_memory *memory, const struct unwind_rule *rule,
     return arrive(memory, frame, next, rule->is_signal);
 }
 
+/*
+ * The same for a rule of the common form, where all is as it mostly is: cells in memory that is known, a caller.
+ * false: it is not.
+ */
+static inline bool follow_common(struct stack_memory *memory, const struct unwind_rule *rule,
+                                 struct stack_frame *frame, struct stack_frame *next)
+{
+    const struct stack_readable *known = &memory->readable[0];
+    uintptr_t cfa = (rule->cfa_base == UNWIND_FROM_RBP ? frame->rbp : frame->sp) +
+                    (uintptr_t)(intptr_t)rule->cfa_offset;
+    uintptr_t low = cfa + (uintptr_t)(intptr_t)rule->rbp_offset; /* the lower of the two cells */
+    if ((cfa & 7) || low < known->start || low > cfa || cfa > known->end || cfa <= frame->sp)
+        return false;
+    uint64_t pc = *cell(cfa - 8);
+    if (!pc || pc >> ADDRESS_BITS)
+        return false;
+    frame->return_cell = cell(cfa - 8);
+    next->sp = cfa;
+    next->key = pc;
+    next->rbp = frame->rbp;
+    if (rule->rbp_offset != -8) {
+        frame->rbp_cell = cell(low);
+        next->rbp = *cell(low);
+    }
+    return true;
+}
+
+/* What it read is not kept: the frame is walked anew each time. */
+static bool follow_registers(struct stack_memory *memory, struct stack_frame *frame,
+                             struct stack_frame *next)
+{
+    if (!stack_step_with_registers(memory, frame, next))
+        return end_broken(frame);
+    frame->is_unsure = 1;
+    if (next->sp <= frame->sp && ++memory->nr_descents > MAX_DESCENTS)
+        return end_broken(frame);
+    return unwind_pc(next->key) || end(frame, STACK_ENDS_AT_ROOT);
+}
+
 bool stack_step(struct stack_memory *memory, struct stack_frame *frame, struct stack_frame *next)
 {
-    struct unwind_code code = unwind_code_at(frame->key, memory->generation, &memory->scratch);
+    union unwind_code code = unwind_code_at(frame->key, memory->generation, &memory->scratch);
     frame->return_cell = frame->rbp_cell = frame->cfa_cell = NULL;
     frame->image = code.image;
     frame->uses_rbp = unwind_uses_rbp(&code.rule);
     frame->is_unsure = (uint8_t)memory->is_unsure;
     frame->end = STACK_GOES_ON;
+    if (__builtin_expect(code.rule.kind == UNWIND_COMMON, 1) &&
+        follow_common(memory, &code.rule, frame, next))
+        return true;
     switch (code.rule.kind) {
+    case UNWIND_COMMON:
     case UNWIND_STEP:
         return follow(memory, &code.rule, frame, next);
     case UNWIND_ROOT:
         return end(frame, STACK_ENDS_AT_ROOT);
+    case UNWIND_OTHER:
+        return follow_registers(memory, frame, next);
     case UNWIND_GUESS:
         return guess(memory, frame, next);
     default:

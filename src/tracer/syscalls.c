@@ -2,6 +2,7 @@
 /* System calls with more than three arguments, by purpose (tracer/syscalls.h). */
 #include "tracer/syscalls.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -43,4 +44,11 @@ void sys_futex_wake(const uint32_t *word)
 {
     long args[6] = {(long)word, FUTEX_WAKE, INT32_MAX, 0, 0, 0};
     sys_call6(SYS_futex, args);
+}
+
+bool sys_is_readable(uintptr_t addr)
+{
+    enum { NO_OPERATION = -1, MASK_BYTES = 8 };
+    long args[6] = {NO_OPERATION, (long)addr, 0, MASK_BYTES, 0, 0};
+    return addr && sys_call6(SYS_rt_sigprocmask, args) != -EFAULT; /* of 0 it reads nothing */
 }

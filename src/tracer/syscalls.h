@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -57,3 +58,9 @@ static inline int sys_gettid(void)
 /* A futex in memory that processes share; at most `wait_ms`. */
 void sys_futex_wait(const uint32_t *word, uint32_t while_it_is, unsigned wait_ms);
 void sys_futex_wake(const uint32_t *word);
+
+/*
+ * May 8 bytes be read at addr?  The kernel copies a mask of signals from there before it finds that the operation
+ * is none; nothing changes, and every sandbox allows the call.
+ */
+bool sys_is_readable(uintptr_t addr);

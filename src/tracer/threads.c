@@ -14,7 +14,8 @@
 #include <sys/prctl.h>
 
 #include "tracer/hooks.h"
-#include "tracer/images.h"
+#include "tracer/image_calls.h"
+#include "tracer/image_ranges.h"
 #include "tracer/real.h"
 #include "tracer/setup.h"
 #include "tracer/stack.h"
@@ -170,15 +171,22 @@ static enum thread_access begin_here(void)
     return self ? THREAD_TRACE : is_ready ? THREAD_LATE : THREAD_PASS;
 }
 
+/* The allocator behind ours calls functions that are hooked, too; glibc's does not. */
+static bool is_nested(const struct trace_thread *self, const struct stack_start *start)
+{
+    return self->in_real == HOOK_LIBC && !real_is_glibc() &&
+           image_ranges_find(start->pc).image == tracer_page->real_image;
+}
+
 enum thread_access thread_enter(const struct stack_start *start)
 {
     struct trace_thread *self = trace_self;
     if (!self || !self->ready)
         return begin_here();
-    if (self->in_real && !(self->in_real == HOOK_LIBC && real_is_glibc()))
-        return THREAD_PASS; /* an allocator that calls exported functions; glibc does not */
+    if (self->busy && is_nested(self, start))
+        return THREAD_PASS;
     if (self->busy)
         return THREAD_BUSY;
-    images_attend(self, start);
+    image_calls_attend(self, start);
     return THREAD_TRACE;
 }

@@ -105,6 +105,21 @@ static struct unwind_rule rule_of_row(const struct unwind_row *row, uint64_t pc)
     return rule;
 }
 
+/* Says of a rule of the common form that it is one. */
+static void mark_common(struct unwind_rule *rule)
+{
+    unsigned rbp_base = unwind_rbp_base(rule);
+    bool has_rbp =
+        rbp_base == UNWIND_FROM_CFA && rule->rbp_offset < -8 && rule->rbp_offset % 8 == 0;
+    if (rule->kind != UNWIND_STEP || rule->is_signal || rule->cfa_base > UNWIND_FROM_RBP ||
+        unwind_return_base(rule) != UNWIND_FROM_CFA || rule->return_offset != -8 ||
+        (rbp_base && !has_rbp))
+        return;
+    rule->kind = UNWIND_COMMON;
+    if (!rbp_base)
+        rule->rbp_offset = -8;
+}
+
 struct unwind_rule unwind_signal_rule(void)
 {
     return (struct unwind_rule){.cfa_offset = UCONTEXT_RSP,
@@ -128,5 +143,6 @@ struct unwind_rule unwind_rule_make(const struct unwind_tables *tables, uint64_t
         return broken;
     struct unwind_rule rule = rule_of_row(&scratch->row, pc);
     rule.is_signal = entry->is_signal && rule.kind == UNWIND_STEP;
+    mark_common(&rule);
     return rule;
 }

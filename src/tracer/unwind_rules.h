@@ -13,6 +13,8 @@
 
 enum unwind_kind {
     UNWIND_UNKNOWN, /* of no rule: zeroed memory */
+    UNWIND_COMMON, /* UNWIND_STEP from sp or rbp, the return address at CFA - 8, rbp saved below it or not at
+                    * all (then rbp_offset is -8) */
     UNWIND_STEP,
     UNWIND_ROOT,   /* nobody called this function: its return address is undefined */
     UNWIND_GUESS,  /* no unwind table: it may keep a frame pointer */

@@ -10,7 +10,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ASYNCMEM = os.environ.get("ASYNCMEM", str(ROOT / "build" / "asyncmem"))
-COMMANDS = ["types", "snapshot", "plan", "report"]
+COMMANDS = ["types", "snapshot", "run", "plan", "report"]
 
 
 def help_text(*arguments):

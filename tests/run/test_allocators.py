@@ -37,9 +37,9 @@ class Allocators(unittest.TestCase):
 
     def check(self, folder, kind, *arguments):
         result, document, counts = traced(self, [pathlib.Path(folder) / f"allocators-{kind}", *arguments])
-        self.assertEqual(result.status, 0, result.err)
+        self.assertEqual(result.status, 0, result.err + result.told)
         truth = json.loads(result.out)
-        self.assertEqual(lost(document), {})
+        self.assertEqual(lost(document, but=("await_cut",)), {})  # where the plan was not ready at the abort
         self.check_totals(document, truth, counts, kind)
         self.check_tasks(document, truth)
         return document
@@ -99,7 +99,7 @@ class Allocators(unittest.TestCase):
                 self.assertEqual(result.status, 0)
                 truth = json.loads(result.out)
                 if document["totals"]["allocations"] < truth["allocations"]:
-                    said = result.err + json.dumps(document.get("notes", []))
+                    said = result.told + json.dumps(document.get("notes", []))
                     self.assertRegex(said, r"(?i)allocator")
 
 

@@ -7,6 +7,7 @@ whose watcher is killed go on to the same result."""
 import os
 import random
 import signal
+import subprocess
 import time
 import unittest
 
@@ -19,21 +20,25 @@ THREADS = BUSY_THREADS + 1
 
 
 class Killed(unittest.TestCase):
-    def check_file(self, place, pid, number):
+    def check_file(self, place, pid, told):
         """What is in the recording of a program that ended by this signal."""
+        counts = place.counts(pid)
+        if not place.file.exists():  # killed before there was anything to record
+            self.assertRegex(told, "no recording")
+            self.assertLessEqual((counts or {"allocations": 0})["allocations"], 1)
+            return None
         document = place.report()
         self.assertEqual(document["ended_by"], "signal")
         self.assertEqual(document["pid"], pid)
-        counts = place.counts(pid)
-        if counts is None:  # killed before its first allocation
+        if counts is None:  # before its first allocation
             return document
         totals = document["totals"]
         self.assertEqual(lost(document), {})
         for key in ("allocations", "frees"):
             self.assertLessEqual(abs(totals[key] - counts[key]), THREADS, f"{key}: {totals} {counts}")
         self.assertLessEqual(abs(totals["live_blocks"] - (counts["allocations"] - counts["frees"])), THREADS)
-        self.assertEqual(totals["allocations"] - totals["frees"], totals["live_blocks"],
-                         "the live table and the counters")
+        self.assertLessEqual(abs(totals["allocations"] - totals["frees"] - totals["live_blocks"]), THREADS,
+                             "the live table and the counters")
         return document
 
     def kill_once(self, moment_s, *, is_ready):
@@ -46,8 +51,8 @@ class Killed(unittest.TestCase):
         time.sleep(moment_s)  # any moment
         kill(pid)
         result = finish(process, limit_s=120)
-        self.assertEqual(result.status, -signal.SIGKILL, result.err)
-        return self.check_file(place, pid, signal.SIGKILL)
+        self.assertEqual(result.status, -signal.SIGKILL, result.told)
+        return self.check_file(place, pid, result.told)
 
     def test_at_random_moments(self):
         moments = random.Random(1)
@@ -70,8 +75,8 @@ class Killed(unittest.TestCase):
                 process = place.start([TORTURE, "crash", moments.randrange(100_000)])
                 pid = child_of(process)
                 result = finish(process, limit_s=120)
-                self.assertEqual(result.status, -signal.SIGSEGV, result.err)
-                self.check_file(place, pid, signal.SIGSEGV)
+                self.assertEqual(result.status, -signal.SIGSEGV, result.told)
+                self.check_file(place, pid, result.told)
 
 
 class Watcher(unittest.TestCase):
@@ -79,20 +84,20 @@ class Watcher(unittest.TestCase):
         """The program does not notice; the file has what was written last, or the report says that there is none."""
         for turn in range(KILLS // 4):
             with self.subTest(turn=turn):
-                self.kill_watcher(random.Random(turn).uniform(0, 0.4))
+                self.kill_watcher(random.Random(turn).uniform(0, 0.2) if turn % 2 else 1.2)
 
     def kill_watcher(self, moment_s):
         place = Place(self)
         out = place.folder / "out"
         command = [TORTURE, "steady", 200_000, place.folder / "go"]
         with open(out, "w") as stream:
-            process = place.start(command, "--checkpoint", "0.1", stdout=stream)
+            process = place.start(command, "--checkpoint", "1", stdout=stream, stderr=subprocess.DEVNULL)
             pid = child_of(process)
             self.addCleanup(lambda: ended(pid) or kill(pid))
             wait_until("it began", lambda: out.read_text())
             time.sleep(moment_s)  # any moment
             process.kill()
-            process.communicate(timeout=60)
+            process.wait(60)
         (place.folder / "go").touch()
         wait_until("the program has ended", lambda: ended(pid), 120)
         self.assertEqual(out.read_text(), plain(command).out)
@@ -103,7 +108,7 @@ class Watcher(unittest.TestCase):
 
     def test_checkpoints_are_written(self):
         place = Place(self)
-        process = place.start([TORTURE, "busy", 1], "--checkpoint", "0.1")
+        process = place.start([TORTURE, "busy", 1], "--checkpoint", "1")
         pid = child_of(process)
         self.addCleanup(lambda: ended(process.pid) or kill(pid))
         wait_until("a checkpoint is written", place.file.exists)
@@ -141,7 +146,7 @@ class Environment(unittest.TestCase):
         self.assertNotIn("asyncmem-trace", result.out)
 
     def test_no_file_stays_open(self):
-        command = ["/bin/sh", "-c", "ls -l /proc/$$/fd | wc -l"]
+        command = ["ls", "/proc/self/fd"]
         result, _, _ = traced(self, command, witness=False)
         self.assertEqual(result.out, plain(command, env=dict(os.environ)).out)
 

@@ -71,12 +71,10 @@ class Place:
         words = struct.unpack_from(f"<8s{len(COUNTS)}Q", pages[-1].read_bytes().ljust(4096, b"\0"))
         return dict(zip(COUNTS, words[1:], strict=True)) if words[0] == b"asyncmct" else None
 
-    def environment(self, *, bump=False, witness=True, env=None):
+    def environment(self, *, witness=True, env=None):
         here = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
         if witness:
             here |= {"LD_PRELOAD": str(WITNESS), "COUNT_FILE": str(self.folder / "counts")}
-        if bump:
-            here["COUNT_BUMP"] = "1"
         return here | (env or {})
 
     def start(self, command, *options, file=None, env=None, wrapper=(), **more):
@@ -95,8 +93,13 @@ class Place:
 
 
 class Result:
+    """`err` is what the program said, `told` what asyncmem did."""
+
     def __init__(self, status, out, err):
-        self.status, self.out, self.err = status, out, err
+        self.status, self.out = status, out
+        lines = (err or "").splitlines(keepends=True)
+        self.err = "".join(line for line in lines if not line.startswith("asyncmem: "))
+        self.told = "".join(line for line in lines if line.startswith("asyncmem: "))
 
 
 def finish(process, text=None, limit_s=LIMIT_S):
@@ -124,7 +127,8 @@ def child_of(process):
 
     def child():
         if process.poll() is not None:
-            raise AssertionError(f"asyncmem ended with {process.returncode}: {process.stderr.read()[-500:]}")
+            said = process.stderr.read()[-500:] if process.stderr else ""
+            raise AssertionError(f"asyncmem ended with {process.returncode}: {said}")
         return path.read_text().split()
     return int(wait_until("the program is started", child)[0])
 
@@ -141,14 +145,14 @@ def lost(document, *, but=()):
     return {cause: count for cause, count in document["lost"].items() if count and cause not in but}
 
 
-def traced(test, command, *options, text=None, bump=False, witness=True, env=None, limit_s=LIMIT_S, **more):
+def traced(test, command, *options, text=None, witness=True, env=None, limit_s=LIMIT_S, **more):
     """Runs to the end; (result, document, the witness's counts or None)."""
     place = Place(test)
     stdin = {"stdin": subprocess.PIPE} if text is not None else {}
-    process = place.start(command, *options, env=place.environment(bump=bump, witness=witness, env=env), **stdin, **more)
+    process = place.start(command, *options, env=place.environment(witness=witness, env=env), **stdin, **more)
     result = finish(process, text, limit_s)
     if not place.file.exists():
-        raise AssertionError(f"no recording; ended with {result.status}: {result.err[-1000:]}")
+        raise AssertionError(f"no recording; ended with {result.status}: {result.told} {result.err[-1000:]}")
     document = place.report()
     counts = place.counts(document["pid"]) if witness else None
     if witness and counts is None:

@@ -6,9 +6,7 @@
  * of a process, a shared mapping, so that they are there after a SIGKILL too.  In a child of fork
  * nothing is counted until it runs another program.
  *
- * Any thread and any signal handler: atomics only.  With COUNT_BUMP=1 the blocks are its own, from one
- * counter, and never used again: then malloc may be called in a handler that interrupted malloc, which
- * no program may do with libc's.
+ * Any thread and any signal handler: atomics only.
  */
 #include "count_preload.h"
 
@@ -25,20 +23,17 @@
 
 enum {
     SPAN_BITS =
-        26, /* sizes are in a table for each 64 MB of address space, a row for each 16 bytes */
+        26, /* sizes are in a table for each 64 MB of address space, a row for each 8 bytes */
     NR_SPANS = 1 << 21,
-    SPAN_ROWS = 1 << (SPAN_BITS - 4),
+    SPAN_ROWS = 1 << (SPAN_BITS - 3),
     EARLY_BYTES = 1 << 16,
-    BLOCK_HEAD_BYTES = 16, /* in front of a block of our own: its size */
 };
-static const size_t BUMP_BYTES = (size_t)1 << 40;
 
 static struct count_page no_counts;
 /* Wiped in a child of fork, where it then reads NULL. */
 static struct count_page **own_counts;
 static uint64_t **spans;
 
-static char *bump_next, *bump_end;
 static char early[EARLY_BYTES] __attribute__((aligned(16))); /* for dlsym itself */
 static size_t early_used;
 
@@ -47,7 +42,6 @@ static void *(*real_calloc)(size_t, size_t);
 static void *(*real_realloc)(void *, size_t);
 static void *(*real_memalign)(size_t, size_t);
 static void (*real_free)(void *);
-static size_t (*real_usable_size)(void *);
 
 static void add(uint64_t *counter, uint64_t amount)
 {
@@ -145,13 +139,10 @@ static void begin(void)
     const char *prefix = getenv("COUNT_FILE");
     if (prefix && spans)
         open_counts(prefix);
-    if (getenv("COUNT_BUMP") && (bump_next = map(BUMP_BYTES)))
-        bump_end = bump_next + BUMP_BYTES;
     find(&real_calloc, "calloc");
     find(&real_realloc, "realloc");
     find(&real_memalign, "memalign");
     find(&real_free, "free");
-    find(&real_usable_size, "malloc_usable_size");
     find(&real_malloc, "malloc"); /* last: until then `early` serves */
     errno = saved;
 }
@@ -173,7 +164,7 @@ static uint64_t *size_row(const void *block)
         else
             munmap(made, SPAN_ROWS * sizeof(*made));
     }
-    return &rows[(addr & (((uint64_t)1 << SPAN_BITS) - 1)) >> 4];
+    return &rows[(addr & (((uint64_t)1 << SPAN_BITS) - 1)) >> 3];
 }
 
 static void *made(void *block, size_t nr_bytes)
@@ -212,59 +203,21 @@ static bool is_early(const void *block)
     return (const char *)block >= early && (const char *)block < early + EARLY_BYTES;
 }
 
-static bool is_bump(const void *block)
-{
-    return bump_end && (const char *)block >= bump_end - BUMP_BYTES &&
-           (const char *)block < bump_end;
-}
-
-static void *with_head(char *block, size_t nr_bytes)
-{
-    memcpy(block - BLOCK_HEAD_BYTES, &nr_bytes, sizeof(nr_bytes));
-    return block;
-}
-
-/* A block of our own; memory that is zero. */
-static void *bump(size_t align, size_t nr_bytes)
-{
-    align = align < 16 ? 16 : align;
-    if (nr_bytes > BUMP_BYTES / 16 || align > BUMP_BYTES / 16) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    size_t need = ((nr_bytes + 15) & ~(size_t)15) + align + BLOCK_HEAD_BYTES;
-    uintptr_t at = (uintptr_t)__atomic_fetch_add(&bump_next, need, __ATOMIC_RELAXED);
-    at = (at + BLOCK_HEAD_BYTES + align - 1) & ~(uintptr_t)(align - 1);
-    return with_head((char *)at, nr_bytes);
-}
-
 static void *early_block(size_t nr_bytes)
 {
-    size_t at = early_used + BLOCK_HEAD_BYTES;
-    early_used = at + ((nr_bytes + 15) & ~(size_t)15);
-    return early_used <= EARLY_BYTES ? with_head(early + at, nr_bytes) : NULL;
+    size_t at = early_used;
+    early_used += (nr_bytes + 15) & ~(size_t)15;
+    return early_used <= EARLY_BYTES ? early + at : NULL;
 }
 
 static void *make(size_t align, size_t nr_bytes, bool is_zeroed)
 {
     begin();
-    if (bump_end)
-        return bump(align, nr_bytes);
     if (!real_malloc)
         return early_block(nr_bytes);
     if (align)
         return real_memalign(align, nr_bytes);
     return is_zeroed ? real_calloc(1, nr_bytes) : real_malloc(nr_bytes);
-}
-
-static void *copy_own(void *block, size_t nr_bytes)
-{
-    size_t had;
-    memcpy(&had, (char *)block - BLOCK_HEAD_BYTES, sizeof(had));
-    void *copy = make(0, nr_bytes, false);
-    if (copy)
-        memcpy(copy, block, had < nr_bytes ? had : nr_bytes);
-    return copy;
 }
 
 void *malloc(size_t nr_bytes)
@@ -291,8 +244,7 @@ void free(void *block)
     if (!block || is_early(block))
         return;
     gone(block);
-    if (!is_bump(block))
-        real_free(block);
+    real_free(block);
 }
 
 void *realloc(void *block, size_t nr_bytes)
@@ -302,15 +254,9 @@ void *realloc(void *block, size_t nr_bytes)
         return made(make(0, nr_bytes, false), nr_bytes);
     if (!nr_bytes) { /* glibc frees */
         gone(block);
-        return is_bump(block) || is_early(block) ? NULL : real_realloc(block, 0);
+        return real_realloc(block, 0);
     }
     uint64_t *row = size_row(block), had = row ? *row : 0;
-    if (is_bump(block) || is_early(block)) {
-        void *copy = copy_own(block, nr_bytes);
-        if (copy && !is_early(block))
-            gone(block);
-        return made(copy, nr_bytes);
-    }
     if (row)
         *row = 0; /* afterwards the block may be another thread's */
     void *moved = real_realloc(block, nr_bytes);
@@ -373,15 +319,4 @@ void *pvalloc(size_t nr_bytes)
 {
     add(&counts()->aligned_calls, 1);
     return made(make(4096, (nr_bytes + 4095) & ~(size_t)4095, false), nr_bytes);
-}
-
-size_t malloc_usable_size(void *block)
-{
-    begin();
-    size_t nr_bytes = 0;
-    if (block && (is_bump(block) || is_early(block)))
-        memcpy(&nr_bytes, (char *)block - BLOCK_HEAD_BYTES, sizeof(nr_bytes));
-    else if (block)
-        nr_bytes = real_usable_size(block);
-    return nr_bytes;
 }

@@ -9,8 +9,7 @@
 
 enum { MAX_IMAGES = 512 };
 
-static struct tracer page;
-struct tracer *const tracer_page = &page;
+struct tracer tracer_state;
 
 static void *map(size_t bytes)
 {
@@ -52,8 +51,8 @@ void stack_region_free(struct region_header *region)
 
 void stack_region_use(struct region_header *region)
 {
-    page.region = region;
-    page.ready = region != NULL;
+    tracer_state.region = region;
+    tracer_state.ready = region != NULL;
 }
 
 uint32_t region_row_new(struct region_header *region, enum region_table_id table)
@@ -141,7 +140,7 @@ void stack_region_follow_images(void)
 
 uint32_t stack_region_frames(uint32_t site, const struct region_node **frames, uint32_t max)
 {
-    const struct region_header *region = page.region;
+    const struct region_header *region = tracer_state.region;
     const char *base = (const char *)region;
     const struct region_node *nodes =
         (const struct region_node *)(base + region->tables[REGION_NODES].offset_bytes);

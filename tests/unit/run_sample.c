@@ -85,9 +85,10 @@ static void add_frame(struct maker *maker, enum run_frame_kind kind, bool is_inl
     static const char *const *const files[NR_RUN_FRAME_KINDS] = {
         user_files, library_files, std_files, runtime_files, user_files, runtime_files};
     const bool has_file = !maker->size->is_unknown || below(maker, 3);
+    const run_str function = one_of(maker, functions[kind]);
     const struct run_frame row = {
-        .function = one_of(maker, functions[kind]),
-        .full = one_of(maker, functions[kind]),
+        .function = function,
+        .full = function,
         .file = has_file ? one_of(maker, files[kind]) : (run_str){0},
         .line = has_file ? (uint32_t)below(maker, 900) + 1 : 0,
         .kind = (uint16_t)kind,

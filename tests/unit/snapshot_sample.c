@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "snapshot_sample.h"
 
+#include "model/run_rows.h"
+
 #define UNKNOWN UINT64_MAX
 
 static snapshot_str str(struct snapshot *snapshot, const char *text)
@@ -247,6 +249,47 @@ static void add_keepers(struct snapshot *snapshot)
     tasks[3].nr_keepers = tasks[4].nr_keepers = 1;
 }
 
+enum { OF_READ_BODY = 1, OF_A_LIBRARY };
+enum { BY_TASK_1 = 1, BY_TASK_3, BY_MAIN, BY_ENDED };
+
+static void add_sites(struct snapshot *snapshot)
+{
+    const snapshot_str conn = str(snapshot, "src/conn.rs"), reserve = str(snapshot, "Vec::reserve");
+    const struct snapshot_site_frame frames[] = {
+        {reserve, reserve, {0}, 0, RUN_FRAME_STD, 1},
+        {str(snapshot, "read_body"), str(snapshot, "demo::read_body"), conn, 41, RUN_FRAME_USER, 0},
+        {str(snapshot, "handler"), str(snapshot, "demo::handler"), conn, 88, RUN_FRAME_POLL, 0},
+        {str(snapshot, "Map::insert"), str(snapshot, "maps::Map<K>::insert"),
+         str(snapshot, "/.cargo/maps.rs"), 7, RUN_FRAME_LIBRARY, 0}};
+    for (size_t i = 0; i < sizeof(frames) / sizeof(*frames); i++)
+        snapshot_add(snapshot, SNAPSHOT_SITE_FRAMES, &frames[i]);
+    const struct snapshot_site sites[] = {{1, 3, 2, 2}, {4, 1, 0, 1}};
+    snapshot_add(snapshot, SNAPSHOT_SITES, &sites[0]);
+    snapshot_add(snapshot, SNAPSHOT_SITES, &sites[1]);
+}
+
+/* Holdings 1 and 4 are `conn` of tasks 1 and 2, 6 is `names`. */
+static void add_origins(struct snapshot *snapshot)
+{
+    const snapshot_str handler = str(snapshot, "demo::handler");
+    const struct snapshot_maker makers[] = {{MAKER_TASK, 1, 101, 10, handler, 0},
+                                            {MAKER_TASK, 3, 103, 12, handler, 0},
+                                            {MAKER_THREAD, 0, 100, 0, str(snapshot, "main"), 4242},
+                                            {MAKER_TASK, 0, 99, 9, str(snapshot, "demo::job"), 0}};
+    const struct snapshot_origin origins[] = {{1, BY_TASK_1, OF_READ_BODY, 2, 280},
+                                              {4, BY_TASK_3, OF_READ_BODY, 1, 3000},
+                                              {4, BY_MAIN, OF_A_LIBRARY, 1, 500},
+                                              {4, 0, 0, 1, UNKNOWN},
+                                              {6, BY_ENDED, 0, 9, 80000}};
+    const struct snapshot_spawn spawn = {.task = 1, .maker = BY_MAIN, .site = OF_READ_BODY};
+    add_sites(snapshot);
+    for (size_t i = 0; i < sizeof(makers) / sizeof(*makers); i++)
+        snapshot_add(snapshot, SNAPSHOT_MAKERS, &makers[i]);
+    for (size_t i = 0; i < sizeof(origins) / sizeof(*origins); i++)
+        snapshot_add(snapshot, SNAPSHOT_ORIGINS, &origins[i]);
+    snapshot_add(snapshot, SNAPSHOT_SPAWNS, &spawn);
+}
+
 void sample_snapshot_held(struct snapshot *snapshot)
 {
     sample_snapshot(snapshot);
@@ -268,6 +311,7 @@ void sample_snapshot_held(struct snapshot *snapshot)
     add_holdings(snapshot);
     add_shared(snapshot);
     add_keepers(snapshot);
+    add_origins(snapshot);
     const struct snapshot_heap heap = {.live_bytes = 110000,
                                        .cells_bytes = 8000,
                                        .held_bytes = 95544,

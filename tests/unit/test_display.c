@@ -251,9 +251,47 @@ static void json_values(void **state)
     fclose(full);
 }
 
+static void durations(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } rows[] = {{0, "0 ns"},
+                {999, "999 ns"},
+                {1000, "1.00 µs"},
+                {3149999, "3.14 ms"},
+                {99999999999, "99.9 s"},
+                {100000000000, "1 min 40 s"},
+                {3600000000000, "1 h"},
+                {93784000000000, "1 d 2 h"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct text text;
+        text_init(&text);
+        display_duration(rows[i].ns, &text);
+        assert_string_equal(text_str(&text), rows[i].text);
+        text_deinit(&text);
+    }
+}
+
+static void numbers_stay_with_their_units(void **state)
+{
+    char *bytes = NULL;
+    size_t size;
+    (void)state;
+    struct display display = {.out = open_memstream(&bytes, &size), .columns = 20};
+    const char *text = "it had allocated 4.10 kB, then 12 tasks more";
+    display_put_words(&display, text, strlen(text), (struct display_wrap){.indent = 2});
+    fclose(display.out);
+    assert_string_equal(bytes, "it had allocated\n  4.10 kB, then 12\n  tasks more\n");
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations),
+        cmocka_unit_test(numbers_stay_with_their_units),
         cmocka_unit_test(controls_are_escaped),
         cmocka_unit_test(valid_utf8_stays),
         cmocka_unit_test(what_turns_or_hides_is_escaped),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "unit.h"
 
+#include "model/run_rows.h"
 #include "snapshot_sample.h"
 
 /* --- a table of every reference in a snapshot ------------------------------------------------ */
@@ -79,6 +80,20 @@ static const struct reference references[] = {
     FIELD(SNAPSHOT_HEAP, heap, allocator, STRING, 0),
     FIELD(SNAPSHOT_HEAP, heap, how, STRING, 0),
     FIELD(SNAPSHOT_HEAP, heap, problem, STRING, 0),
+    FIELD(SNAPSHOT_SITE_FRAMES, site_frame, function, STRING, 0),
+    FIELD(SNAPSHOT_SITE_FRAMES, site_frame, full, STRING, 0),
+    FIELD(SNAPSHOT_SITE_FRAMES, site_frame, file, STRING, 0),
+    FIELD(SNAPSHOT_SITE_FRAMES, site_frame, kind, KIND, NR_RUN_FRAME_KINDS),
+    FIELD(SNAPSHOT_SITES, site, first_frame, SPAN, SNAPSHOT_SITE_FRAMES),
+    FIELD(SNAPSHOT_MAKERS, maker, kind, KIND, NR_MAKER_KINDS),
+    FIELD(SNAPSHOT_MAKERS, maker, task, ID, SNAPSHOT_TASKS),
+    FIELD(SNAPSHOT_MAKERS, maker, name, STRING, 0),
+    FIELD(SNAPSHOT_ORIGINS, origin, holding, ORDERED, SNAPSHOT_HOLDINGS),
+    FIELD(SNAPSHOT_ORIGINS, origin, maker, ID, SNAPSHOT_MAKERS),
+    FIELD(SNAPSHOT_ORIGINS, origin, site, ID, SNAPSHOT_SITES),
+    FIELD(SNAPSHOT_SPAWNS, spawn, task, SOME, SNAPSHOT_TASKS),
+    FIELD(SNAPSHOT_SPAWNS, spawn, maker, ID, SNAPSHOT_MAKERS),
+    FIELD(SNAPSHOT_SPAWNS, spawn, site, ID, SNAPSHOT_SITES),
 };
 
 static int make_sample(void **state)
@@ -285,11 +300,43 @@ static void new_ones_are_valid(void **state)
     assert_false(is_valid(&snapshot)); /* no facts, no strings */
 }
 
+/* Origins are found by their holding, so they must stand in its order. */
+static void origins_by_holding(void **state)
+{
+    struct snapshot *snapshot = *state;
+    size_t nr;
+    struct snapshot_origin *origins = snapshot_origins(snapshot, NULL);
+    const struct snapshot_origin *found = snapshot_origins_of(snapshot, 4, &nr);
+    assert_int_equal(nr, 3);
+    assert_ptr_equal(found, &origins[1]);
+    snapshot_origins_of(snapshot, 2, &nr);
+    assert_int_equal(nr, 0);
+    snapshot_origins_of(snapshot, 0, &nr);
+    assert_int_equal(nr, 0);
+    snapshot_origins_of(snapshot, UINT32_MAX, &nr);
+    assert_int_equal(nr, 0);
+    assert_non_null(snapshot_spawn_of(snapshot, 1));
+    assert_null(snapshot_spawn_of(snapshot, 2));
+    assert_null(snapshot_spawn_of(snapshot, 0));
+    origins[1].holding = 6;
+    assert_false(is_valid(snapshot));
+    origins[1].holding = 4;
+    struct snapshot_site *site = snapshot_sites(snapshot, NULL);
+    site->own = site->nr_frames + 1;
+    assert_false(is_valid(snapshot));
+    site->own = 0;
+    site->outside = UINT32_MAX;
+    assert_false(is_valid(snapshot));
+    site->outside = 0;
+    assert_true(is_valid(snapshot));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sample_has_every_table, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(each_reference_is_checked, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(origins_by_holding, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(parents_stand_before, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(trees_are_not_shared, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(holdings_are_in_order, make_sample, free_sample),

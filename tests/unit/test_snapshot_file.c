@@ -164,7 +164,14 @@ static const uint32_t tags[NR_SNAPSHOT_TABLES] = {
     [SNAPSHOT_SHARED_TASKS] = CONTAINER_TAG('S', 'H', 'T', 'A'),
     [SNAPSHOT_KEEPERS] = CONTAINER_TAG('K', 'E', 'E', 'P'),
     [SNAPSHOT_HEAP] = CONTAINER_TAG('H', 'E', 'A', 'P'),
+    [SNAPSHOT_SITE_FRAMES] = CONTAINER_TAG('S', 'I', 'F', 'R'),
+    [SNAPSHOT_SITES] = CONTAINER_TAG('S', 'I', 'T', 'E'),
+    [SNAPSHOT_MAKERS] = CONTAINER_TAG('M', 'A', 'K', 'R'),
+    [SNAPSHOT_ORIGINS] = CONTAINER_TAG('O', 'R', 'I', 'G'),
+    [SNAPSHOT_SPAWNS] = CONTAINER_TAG('S', 'P', 'W', 'N'),
 };
+
+enum { ALL_LATER = NR_SNAPSHOT_TABLES }; /* tables that the first asyncmem did not have */
 
 /* Writes the sample with rows `longer` bytes longer (or shorter), and without one table. */
 static void write_as(const struct sample *sample, int longer, int without)
@@ -181,7 +188,7 @@ static void write_as(const struct sample *sample, int longer, int without)
         for (size_t r = 0; r < table->nr; r++)
             memcpy(rows + r * row_bytes, (char *)table->rows + r * row,
                    row < row_bytes ? row : row_bytes);
-        if (i != without)
+        if (i != without && (without != ALL_LATER || i < SNAPSHOT_SITE_FRAMES))
             container_add(&writer, tags[i], (uint32_t)row_bytes, rows, table->nr);
         free(rows);
     }
@@ -214,6 +221,20 @@ static void of_an_older_asyncmem(void **state)
     assert_false(snapshot_file_read(&read, sample->path, &err));
     assert_non_null(strstr(err.message, "asyncmem " ASYNCMEM_VERSION " wrote it"));
     assert_non_null(strstr(err.message, sample->path));
+}
+
+/* What is not in it was not known then: that is no damage. */
+static void of_the_first_asyncmem(void **state)
+{
+    const struct sample *sample = *state;
+    struct snapshot read;
+    struct error err = {0};
+    write_as(sample, 0, ALL_LATER);
+    assert_true(snapshot_file_read(&read, sample->path, &err));
+    assert_false(says_damaged(&read));
+    assert_int_equal(read.tables[SNAPSHOT_ORIGINS].nr, 0);
+    assert_int_equal(read.tables[SNAPSHOT_TASKS].nr, sample->snapshot.tables[SNAPSHOT_TASKS].nr);
+    snapshot_deinit(&read);
 }
 
 /* Each table by itself: an error, or the rest with a note. */
@@ -298,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_byte_flipped, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(of_a_newer_asyncmem, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(of_an_older_asyncmem, make_sample, free_sample),
+        cmocka_unit_test_setup_teardown(of_the_first_asyncmem, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(without_one_table, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(trees_lost, make_sample, free_sample),
         cmocka_unit_test_setup_teardown(holdings_lost, make_sample, free_sample),

@@ -89,6 +89,7 @@ static void by_variable(void **state)
            "  TASKS  HEAP BYTES     BIGGEST  FUTURE                       VARIABLE  TYPE\n"
            "      1      90,000      90,000  demo::main::{async block#0}  names     Vec<String>\n"
            "      2    >= 5,300       5,000  demo::handler                conn      TcpStream\n"
+           "       most of it from read_body (src/conn.rs:41)\n"
            "\n"
            "Shared: 2 blocks owned by several, the biggest first\n"
            "          2,048  demo::Config: 3 owners, among them tasks 1, 2\n"
@@ -120,6 +121,7 @@ static void one_task(void **state)
            "Task 1: demo::handler, suspended\n"
            "async task of tokio multi_thread (runtime 1), id 10 there\n"
            "cell 1,024 B at 0x7f0000001000, future 960 B\n"
+           "Spawned by: thread main, in read_body (src/conn.rs:41)\n"
            "holds 400 B in the heap, 60 B of it in no variable below (boxed futures, outputs); "
            "shares 2,048 B\n"
            "  with others; its cell's block has 1,032 B\n"
@@ -127,29 +129,34 @@ static void one_task(void **state)
            "\n"
            "demo::handler  src/conn.rs:88\n"
            "│         24 B            300 B heap  conn: TcpStream\n"
+           "│                 280 B from read_body (src/conn.rs:41), allocated by itself\n"
            "│      2,048 B           gone          buffer: [u8; 2048]\n"
            "│                          40 B heap  (hidden variable)\n"
            "└─ demo::read_frame  src/frame.rs:12\n"
            "   └─ tokio::io::Read  waits for: socket read\n"
            "\n"
            "Note: one thread was in a system call\n");
-    expect(*state, &second,
-           "Task 2: demo::handler, suspended\n"
-           "async task of tokio multi_thread (runtime 1), id 11 there\n"
-           "cell 1,024 B at 0x7f0000002000, future 960 B\n"
-           "holds at least 5,000 B in the heap; maybe 96 B more; shares 2,048 B with others; its "
-           "cell's block\n"
-           "  has 1,032 B\n"
-           "Why not exact: its drop code waits for a lock\n"
-           "Shares: 2,048 B demo::Config of 3 owners\n"
-           "\n"
-           "demo::handler  src/conn.rs:88\n"
-           "│         24 B       >= 5,000 B heap  conn: TcpStream\n"
-           "│      2,048 B              ? B heap  unsure: buffer: [u8; 2048]\n"
-           "└─ demo::read_frame  src/frame.rs:12\n"
-           "   └─ tokio::io::Read  waits for: socket read\n"
-           "\n"
-           "Note: one thread was in a system call\n");
+    expect(
+        *state, &second,
+        "Task 2: demo::handler, suspended\n"
+        "async task of tokio multi_thread (runtime 1), id 11 there\n"
+        "cell 1,024 B at 0x7f0000002000, future 960 B\n"
+        "holds at least 5,000 B in the heap; maybe 96 B more; shares 2,048 B with others; its "
+        "cell's block\n"
+        "  has 1,032 B\n"
+        "Why not exact: its drop code waits for a lock\n"
+        "Shares: 2,048 B demo::Config of 3 owners\n"
+        "\n"
+        "demo::handler  src/conn.rs:88\n"
+        "│         24 B       >= 5,000 B heap  conn: TcpStream\n"
+        "│                 3.00 kB from read_body (src/conn.rs:41), allocated by task 3 handler\n"
+        "│                 500 B from Map::insert (.cargo/maps.rs:7), allocated by thread main\n"
+        "│                 1 block that the tracer does not know\n"
+        "│      2,048 B              ? B heap  unsure: buffer: [u8; 2048]\n"
+        "└─ demo::read_frame  src/frame.rs:12\n"
+        "   └─ tokio::io::Read  waits for: socket read\n"
+        "\n"
+        "Note: one thread was in a system call\n");
     expect(*state, &kept,
            "Task 4: demo::job, finished\n"
            "async task of tokio multi_thread (runtime 1), id 13 there\n"
@@ -296,7 +303,7 @@ static void gone_is_dim(void **state)
     snapshot_report_deinit(&report);
     fclose(display.out);
     assert_non_null(strstr(bytes, "\n│         24 B            300 B heap  conn: TcpStream\n"));
-    assert_non_null(strstr(bytes, "\n\x1b[2m│      2,048 B           gone          buffer: [u8; "
+    assert_non_null(strstr(bytes, "\x1b[2m│      2,048 B           gone          buffer: [u8; "
                                   "2048]\n\x1b[0m"));
     free(bytes);
 }

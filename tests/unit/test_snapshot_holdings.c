@@ -241,7 +241,7 @@ static void build(void)
     heap->classes.classes = calloc(heap->blocks.nr + 1, sizeof(*heap->classes.classes));
     heap->classes.tasks = calloc(heap->blocks.nr + 1, sizeof(*heap->classes.tasks));
     memset(heap->classes.classes, HEAP_CLASS_HELD, heap->blocks.nr);
-    snapshot_build(&world.snapshot, &world.reader, "/bin/demo");
+    snapshot_build(&world.snapshot, &world.reader, "/bin/demo", NULL);
     if (!snapshot_check(&world.snapshot, &problem))
         fail_msg("%s", problem);
 }

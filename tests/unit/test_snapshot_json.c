@@ -115,7 +115,9 @@ static void the_tasks(void **state)
     json_decref(json);
 }
 
-#define NOT_KNOWN ",\"heap_bytes\":null,\"heap_is\":null,\"requested_bytes\":null,\"status\":null"
+#define NOT_KNOWN                                                                                  \
+    ",\"heap_bytes\":null,\"heap_is\":null,\"requested_bytes\":null,\"status\":null,\"allocated_"  \
+    "by\":null"
 
 static void the_trees(void **state)
 {
@@ -199,6 +201,39 @@ static void what_tasks_hold(void **state)
     json_decref(json);
 }
 
+#define READ_BODY "\"function\":\"read_body\",\"file\":\"src/conn.rs\",\"line\":41"
+#define BY_TASK_1                                                                                  \
+    "{\"task\":1,\"runtime_task_id\":10,\"run_id\":101,\"future\":\"demo::handler\","              \
+    "\"is_thread\":false,\"thread\":null,\"site\":1," READ_BODY                                    \
+    ",\"blocks\":2,\"requested_bytes\":280}"
+
+static void who_allocated_it(void **state)
+{
+    (void)state;
+    json_t *json = make_held(&all);
+    expect(json, "tasks/1/await_tree/0/slots/0/allocated_by/0/task", "3");
+    expect(json, "tasks/1/await_tree/0/slots/0/allocated_by/1",
+           "{\"task\":null,\"runtime_task_id\":null,\"run_id\":100,\"future\":null,"
+           "\"is_thread\":true,\"thread\":\"main\",\"site\":2,\"function\":\"Map::insert\","
+           "\"file\":\"/.cargo/maps.rs\",\"line\":7,\"blocks\":1,\"requested_bytes\":500}");
+    expect(json, "tasks/1/await_tree/0/slots/0/allocated_by/2",
+           "{\"task\":null,\"runtime_task_id\":null,\"run_id\":null,\"future\":null,"
+           "\"is_thread\":null,\"thread\":null,\"site\":null,\"function\":null,\"file\":null,"
+           "\"line\":null,\"blocks\":1,\"requested_bytes\":null}");
+    expect(json, "tasks/7/await_tree/0/slots/0/allocated_by/0/future", "\"demo::job\"");
+    expect(json, "tasks/7/await_tree/0/slots/0/allocated_by/0/task", "null"); /* it has ended */
+    expect(json, "tasks/0/spawned_by",
+           "{\"task\":null,\"runtime_task_id\":null,\"run_id\":100,\"future\":null,"
+           "\"is_thread\":true,\"thread\":\"main\",\"site\":1," READ_BODY "}");
+    expect(json, "tasks/1/spawned_by", "null");
+    expect(json, "sites/0/frames/0",
+           "{\"function\":\"Vec::reserve\",\"full\":\"Vec::reserve\",\"file\":null,\"line\":null,"
+           "\"kind\":\"std\",\"inlined\":true}");
+    expect(json, "sites/0/frames/2/kind", "\"own_future\"");
+    expect(json, "sites/1/id", "2");
+    json_decref(json);
+}
+
 static void what_variables_hold(void **state)
 {
     (void)state;
@@ -206,13 +241,13 @@ static void what_variables_hold(void **state)
     expect(json, "tasks/0/await_tree/0/slots",
            "[{\"name\":\"conn\",\"type\":\"TcpStream\",\"offset_bytes\":16,\"inline_bytes\":24,"
            "\"heap_bytes\":300,\"heap_is\":\"exact\",\"requested_bytes\":280,"
-           "\"status\":\"live\"},"
+           "\"status\":\"live\",\"allocated_by\":[" BY_TASK_1 "]},"
            "{\"name\":\"buffer\",\"type\":\"[u8; 2048]\",\"offset_bytes\":40,"
            "\"inline_bytes\":2048,\"heap_bytes\":0,\"heap_is\":\"exact\",\"requested_bytes\":0,"
-           "\"status\":\"gone\"}]");
+           "\"status\":\"gone\",\"allocated_by\":null}]");
     expect(json, "tasks/0/await_tree/0/hidden",
            "{\"blocks\":1,\"heap_bytes\":40,\"heap_is\":\"exact\",\"requested_bytes\":null,"
-           "\"status\":\"live\"}");
+           "\"status\":\"live\",\"allocated_by\":null}");
     expect(json, "tasks/0/await_tree/1/hidden", "null");
     expect(json, "tasks/1/await_tree/0/slots/0/heap_is", "\"at_least\"");
     expect(json, "tasks/1/await_tree/0/slots/0/requested_bytes", "null");
@@ -304,11 +339,14 @@ static void sums_of_what_is_held(void **state)
     expect(json, "by_type/0/held_is", "\"at_least\"");
     expect(json, "by_type/0/variables",
            "[{\"future\":\"demo::handler\",\"variable\":\"conn\",\"type\":\"TcpStream\","
-           "\"hidden\":false,\"awaited\":false,\"box\":false,\"heap_bytes\":5300,\"heap_is\":\"at_least\",\"tasks\":2,"
-           "\"largest_bytes\":5000,\"largest_task\":2},"
+           "\"hidden\":false,\"awaited\":false,\"box\":false,\"heap_bytes\":5300,\"heap_is\":\"at_"
+           "least\",\"tasks\":2,"
+           "\"largest_bytes\":5000,\"largest_task\":2,\"most_from\":{" READ_BODY
+           ",\"requested_bytes\":3280}},"
            "{\"future\":\"demo::handler\",\"variable\":null,\"type\":null,\"hidden\":true,"
-           "\"awaited\":false,\"box\":false,\"heap_bytes\":40,\"heap_is\":\"exact\",\"tasks\":1,\"largest_bytes\":40,"
-           "\"largest_task\":1}]");
+           "\"awaited\":false,\"box\":false,\"heap_bytes\":40,\"heap_is\":\"exact\",\"tasks\":1,"
+           "\"largest_bytes\":40,"
+           "\"largest_task\":1,\"most_from\":null}]");
     expect(json, "by_type/1/held_bytes", "144");
     expect(json, "by_type/1/held_is", "\"exact\"");
     expect(json, "by_type/1/variables", "[]");
@@ -468,6 +506,7 @@ int main(void)
         cmocka_unit_test(the_sums),
         cmocka_unit_test(what_tasks_hold),
         cmocka_unit_test(what_variables_hold),
+        cmocka_unit_test(who_allocated_it),
         cmocka_unit_test(what_is_gone_owns_nothing),
         cmocka_unit_test(a_variable_left_out_is_unknown),
         cmocka_unit_test(who_shares_and_who_keeps),

@@ -2,7 +2,7 @@
 /* A program with a live region, as the tracer would fill it: by hand. */
 #pragma once
 
-#include "process/traced.h"
+#include "process/traced_blocks.h"
 
 /* Zeroed memory with the header's alignment, for headers alone. */
 struct traced_world {

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Completion of asyncmem for fish.
 
-set -l commands types snapshot plan report
+set -l commands types snapshot run plan report
 
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a types \
     -d 'List every future type with what it keeps at each await'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a plan \
     -d 'Show what can be read from a binary'
-complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show a snapshot file'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a report -d 'Show what a run did, or a snapshot'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a snapshot \
     -d 'Show the tasks of a process or core at their awaits'
+complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -a run \
+    -d 'Run a program and record its allocations by task'
 complete -c asyncmem -f -n "not __fish_seen_subcommand_from $commands" -l version -d 'Print the version'
 complete -c asyncmem -l help -d 'Print a summary'
 
@@ -51,3 +53,16 @@ complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -x -l stop-limit 
     -d 'Leave it out if it would stop the process for longer'
 complete -c asyncmem -n "__fish_seen_subcommand_from snapshot" -r -F -s o -l output \
     -d 'Keep the snapshot in a file'
+
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -r -F -s o -l output \
+    -d 'Keep the recording in a file'
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -r -F -l report -d 'Write the report to a file'
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -l no-report -d 'Record only'
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -l follow-children -d 'Record its children, too'
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -x -l stacks -a 'all sampled none' \
+    -d 'Of which allocations'
+complete -c asyncmem -n "__fish_seen_subcommand_from run" -x -l checkpoint \
+    -d 'Write the recording every S seconds'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -x -l by -a 'type task site await time' \
+    -d 'One table of a run, longer'
+complete -c asyncmem -n "__fish_seen_subcommand_from report" -l all -d 'Every line of each table'

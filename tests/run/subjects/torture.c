@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A program that does to a tracer what programs do: `torture MODE [AMOUNT [FILE]]`.  Each mode is a row of
- * the table at the end (those with other processes are in torture_processes.c) and prints a result
+ * the table at the end (those with other processes are in torture_processes.c, those with
+ * signals in torture_signals.c) and prints a result
  * that is the same in every run, traced or not.  Blocks are written and read, so that a block that was
  * given twice, or moved wrong, changes the result.
  */
@@ -10,15 +11,14 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 enum { NR_SLOTS = 64, NR_AT_ONCE = 50, SMALL_STACK_BYTES = 16384 };
+
+uint64_t torture_made, torture_gone;
 
 /* Known to nobody but the linker, so that no pair of calls is optimised away. */
 void *volatile torture_sink;
@@ -40,6 +40,11 @@ struct slot {
     unsigned char *block;
     size_t nr_bytes;
 };
+
+void torture_count(uint64_t *counter)
+{
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
 
 static void fill(struct slot *slot, uint64_t value)
 {
@@ -77,6 +82,7 @@ uint64_t torture_churn(unsigned long nr_events, uint64_t seed)
         size_t nr_bytes = 1 + (number >> 8) % (number & 0x4000 ? 4000 : 100);
         if (!slot->block) {
             *slot = (struct slot){make(number >> 32, nr_bytes), nr_bytes};
+            torture_count(&torture_made);
             fill(slot, number >> 40);
             continue;
         }
@@ -84,15 +90,20 @@ uint64_t torture_churn(unsigned long nr_events, uint64_t seed)
         if (number & 0x8000) {
             unsigned char first = slot->block[0];
             *slot = (struct slot){realloc(slot->block, nr_bytes), nr_bytes};
+            torture_count(&torture_made);
+            torture_count(&torture_gone);
             torture_check(slot->block && slot->block[0] == first, "realloc lost the first byte");
             fill(slot, first);
         } else {
             free(slot->block);
             slot->block = NULL;
+            torture_count(&torture_gone);
         }
     }
-    for (size_t i = 0; i < NR_SLOTS; i++)
+    for (size_t i = 0; i < NR_SLOTS; i++) {
+        __atomic_fetch_add(&torture_gone, slots[i].block != NULL, __ATOMIC_RELAXED);
         free(slots[i].block);
+    }
     return sum;
 }
 
@@ -187,82 +198,19 @@ static int run_threads(unsigned long amount, const char *file)
     return 0;
 }
 
-static int run_small_stacks(unsigned long amount, const char *file)
+static uint64_t run_small_jobs(unsigned long nr, unsigned long nr_events)
 {
-    (void)file;
     pthread_attr_t attributes;
     torture_check(!pthread_attr_init(&attributes) &&
                       !pthread_attr_setstacksize(&attributes, SMALL_STACK_BYTES),
                   "16 KB are a stack");
-    printf("stacks %016lx\n", (unsigned long)run_jobs(amount, 300, &attributes));
-    return 0;
+    return run_jobs(nr, nr_events, &attributes);
 }
 
-/* --- signals ------------------------------------------------------------------------------------ */
-
-static volatile sig_atomic_t nr_signals;
-
-static void allocate_in_handler(int number)
-{
-    int saved = errno;
-    char *block = malloc((size_t)number * 10);
-    if (block)
-        block[0] = 1;
-    free(block);
-    torture_sink = realloc(torture_sink, (size_t)(nr_signals % 500) + 1);
-    nr_signals++;
-    errno = saved;
-}
-
-static void catch_signal(int number, bool on_own_stack)
-{
-    struct sigaction action = {.sa_handler = allocate_in_handler,
-                               .sa_flags = SA_RESTART | (on_own_stack ? SA_ONSTACK : 0)};
-    sigfillset(&action.sa_mask); /* a handler's block is its own */
-    torture_check(!sigaction(number, &action, NULL), "sigaction");
-}
-
-static void use_signal_stack(void)
-{
-    static char memory[SMALL_STACK_BYTES];
-    stack_t stack = {.ss_sp = memory, .ss_size = sizeof(memory)};
-    torture_check(!sigaltstack(&stack, NULL), "sigaltstack");
-}
-
-/* Raised, so never in the middle of libc's malloc. */
-static int run_signals(unsigned long amount, const char *file)
+static int run_small_stacks(unsigned long amount, const char *file)
 {
     (void)file;
-    uint64_t sum = 0;
-    use_signal_stack();
-    catch_signal(SIGUSR1, false);
-    catch_signal(SIGUSR2, true);
-    for (unsigned long i = 0; i < amount; i++) {
-        sum += torture_churn(20, i);
-        raise(i & 1 ? SIGUSR1 : SIGUSR2);
-    }
-    printf("signals %d %016lx\n", (int)nr_signals, (unsigned long)sum);
-    return 0;
-}
-
-/* At any instruction; needs an allocator that may be interrupted (tests/tools/count_preload.c). */
-static int run_storm(unsigned long amount, const char *file)
-{
-    (void)file;
-    uint64_t sum = 0;
-    use_signal_stack();
-    catch_signal(SIGALRM, false);
-    catch_signal(SIGPROF, true);
-    struct itimerval often = {.it_interval = {.tv_usec = 300}, .it_value = {.tv_usec = 300}};
-    torture_check(!setitimer(ITIMER_REAL, &often, NULL) && !setitimer(ITIMER_PROF, &often, NULL),
-                  "setitimer");
-    for (unsigned long i = 0; i < amount; i++)
-        sum += torture_churn(1000, i);
-    struct itimerval never = {.it_interval = {0, 0}, .it_value = {0, 0}};
-    setitimer(ITIMER_REAL, &never, NULL);
-    setitimer(ITIMER_PROF, &never, NULL);
-    printf("storm %016lx\n", (unsigned long)sum);
-    fprintf(stderr, "signals %d\n", (int)nr_signals);
+    printf("stacks %016lx\n", (unsigned long)run_small_jobs(amount, 300));
     return 0;
 }
 
@@ -312,15 +260,15 @@ static int run_steady(unsigned long amount, const char *file)
     uint64_t sum = torture_churn(amount, 5);
     while (file && access(file, F_OK) != 0)
         torture_sink = (void *)(uintptr_t)torture_churn(1000, 6);
-    sum += run_jobs(100, amount / 100, NULL);
+    sum += run_small_jobs(100, amount / 100);
     printf("steady %016lx\n", (unsigned long)sum);
     return 0;
 }
 
 static const struct torture_mode own_modes[] = {
-    {"mix", run_mix},         {"threads", run_threads}, {"stacks", run_small_stacks},
-    {"signals", run_signals}, {"storm", run_storm},     {"busy", run_busy},
-    {"crash", run_crash},     {"steady", run_steady},   {NULL, NULL},
+    {"mix", run_mix},   {"threads", run_threads}, {"stacks", run_small_stacks},
+    {"busy", run_busy}, {"crash", run_crash},     {"steady", run_steady},
+    {NULL, NULL},
 };
 
 static const struct torture_mode *find(const struct torture_mode *modes, const char *name)
@@ -334,9 +282,11 @@ static const struct torture_mode *find(const struct torture_mode *modes, const c
 
 int main(int argc, char **argv)
 {
-    const struct torture_mode *mode = argc > 1 ? find(own_modes, argv[1]) : NULL;
-    if (!mode && argc > 1)
-        mode = find(torture_process_modes, argv[1]);
+    const struct torture_mode *const tables[] = {own_modes, torture_process_modes,
+                                                 torture_signal_modes};
+    const struct torture_mode *mode = NULL;
+    for (size_t i = 0; argc > 1 && !mode && i < 3; i++)
+        mode = find(tables[i], argv[1]);
     torture_check(mode != NULL, "no such mode");
     return mode->run(argc > 2 ? strtoul(argv[2], NULL, 10) : 1, argc > 3 ? argv[3] : NULL);
 }

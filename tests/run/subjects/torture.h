@@ -13,6 +13,11 @@ struct torture_mode {
 };
 
 extern const struct torture_mode torture_process_modes[]; /* the last has no name */
+extern const struct torture_mode torture_signal_modes[];
+
+/* How many blocks torture_churn and the storm's handlers made and gave back; atomic.  A realloc does both. */
+extern uint64_t torture_made, torture_gone;
+void torture_count(uint64_t *counter);
 
 /* The same numbers in each run. */
 static inline uint64_t torture_random(uint64_t *state)

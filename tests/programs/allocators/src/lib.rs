@@ -10,6 +10,7 @@
 //! PLUGIN_TASKS tasks of its own runtime.
 
 mod counting;
+mod holding;
 mod plugin;
 
 pub use counting::Counting;
@@ -118,9 +119,12 @@ fn say_truth() -> std::io::Result<()> {
     Ok(())
 }
 
-pub fn run() {
-    if let Some(path) = std::env::args().nth(1) {
-        plugin::load(&path);
+/// `usable`: the allocator's own word for how big a block is.
+pub fn run(usable: holding::Usable) {
+    match std::env::args().nth(1).as_deref() {
+        Some("hold") => holding::run(usable),
+        Some(path) => plugin::load(path),
+        None => (),
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).build().expect("a runtime starts");
     runtime.block_on(all());

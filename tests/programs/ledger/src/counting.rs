@@ -5,6 +5,7 @@
 //! again is nobody's. Bytes are usable ones, as malloc_usable_size says. One window at a time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 pub struct Counting;
@@ -23,6 +24,20 @@ static SIZES: [AtomicUsize; MAX_SIZES] = [const { AtomicUsize::new(0) }; MAX_SIZ
 static NEW: [AtomicUsize; MAX_NEW] = [const { AtomicUsize::new(0) }; MAX_NEW];
 const MAX_WATCHED: usize = 16;
 static WATCHED: [AtomicUsize; MAX_WATCHED] = [const { AtomicUsize::new(0) }; MAX_WATCHED];
+
+thread_local! {
+    static BY_THREAD: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// What this thread allocated less what it freed: usable and asked-for bytes.
+pub fn by_thread() -> (usize, usize) {
+    BY_THREAD.get()
+}
+
+fn count_by_thread(bytes: usize, requested: usize) {
+    let (all_bytes, all_requested) = BY_THREAD.get();
+    BY_THREAD.set((all_bytes.wrapping_add(bytes), all_requested.wrapping_add(requested)));
+}
 
 /// Usable bytes, blocks and asked-for bytes that are live now.
 pub fn live() -> (usize, usize, usize) {
@@ -113,6 +128,7 @@ fn allocated(at: *mut u8, layout: Layout) -> *mut u8 {
         LIVE_BYTES.fetch_add(usable(at), SeqCst);
         LIVE_BLOCKS.fetch_add(1, SeqCst);
         REQUESTED_BYTES.fetch_add(layout.size(), SeqCst);
+        count_by_thread(usable(at), layout.size());
         if IS_OPEN.load(SeqCst) {
             note_new(at as usize);
         }
@@ -134,6 +150,7 @@ unsafe impl GlobalAlloc for Counting {
         LIVE_BYTES.fetch_sub(bytes, SeqCst);
         LIVE_BLOCKS.fetch_sub(1, SeqCst);
         REQUESTED_BYTES.fetch_sub(layout.size(), SeqCst);
+        count_by_thread(bytes.wrapping_neg(), layout.size().wrapping_neg());
         if IS_OPEN.load(SeqCst) {
             note_freed(at as usize, bytes);
         }

@@ -53,11 +53,11 @@ pub fn gone(place: &str) {
     say(place, "gone", 0, 0);
 }
 
-/// What making something has allocated, and what was made.
+/// What making something has allocated on this thread, and what was made.
 pub fn weigh<T>(make: impl FnOnce() -> T) -> (T, usize, usize) {
-    let (bytes, _, requested) = counting::live();
+    let (bytes, requested) = counting::by_thread();
     let made = make();
-    let (bytes_now, _, requested_now) = counting::live();
+    let (bytes_now, requested_now) = counting::by_thread();
     (made, bytes_now.wrapping_sub(bytes), requested_now.wrapping_sub(requested))
 }
 

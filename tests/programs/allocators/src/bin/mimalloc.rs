@@ -6,6 +6,10 @@ use allocators::Counting;
 #[global_allocator]
 static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
 
+extern "C" {
+    fn mi_usable_size(block: *const u8) -> usize;
+}
+
 fn main() {
-    allocators::run();
+    allocators::run(mi_usable_size);
 }

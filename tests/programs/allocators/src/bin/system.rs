@@ -6,6 +6,10 @@ use allocators::Counting;
 #[global_allocator]
 static ALLOCATOR: Counting<std::alloc::System> = Counting(std::alloc::System);
 
+extern "C" {
+    fn malloc_usable_size(block: *const u8) -> usize;
+}
+
 fn main() {
-    allocators::run();
+    allocators::run(malloc_usable_size);
 }

@@ -6,7 +6,7 @@
  *
  * That a descriptor is of the very region is told by its inode, which the target's mapping names too.
  */
-#include "process/traced.h"
+#include "process/traced_blocks.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -40,7 +40,7 @@ static uint64_t now_ns(void)
 }
 
 PRINTF_LIKE(2, 3)
-static void set_problem(struct traced *traced, const char *format, ...)
+static void set_problem(struct traced_blocks *traced, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -50,19 +50,30 @@ static void set_problem(struct traced *traced, const char *format, ...)
 
 /* --- finding it ------------------------------------------------------------------------------ */
 
-bool traced_is_region(const struct mapping *mapping)
+bool traced_blocks_is_region(const struct mapping *mapping)
 {
     return mapping->is_shared && mapping->inode &&
            str_starts_with(mapping->path, "/memfd:asyncmem");
 }
 
+static bool is_library(const struct target_image *image)
+{
+    return str_ends_with(image->name, "/libasyncmem-trace.so");
+}
+
+bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping)
+{
+    const struct target_image *image = target_image_at(target, mapping->start);
+    return image && is_library(image);
+}
+
 /* The kernel may show one mapping as several. */
-static const struct mapping *find_mapping(struct traced *traced, const struct target *target)
+static const struct mapping *find_mapping(struct traced_blocks *traced, const struct target *target)
 {
     const struct mapping *first = NULL;
     for (size_t i = 0; i < target->nr_mappings; i++) {
         const struct mapping *m = &target->mappings[i];
-        if (!first && traced_is_region(m) && m->offset == 0) {
+        if (!first && traced_blocks_is_region(m) && m->offset == 0) {
             first = m;
             traced->start = m->start;
             traced->end = m->end;
@@ -117,7 +128,7 @@ static int find_mapped_file(const struct target *target, const struct mapping *m
     return open_checked(path, mapping);
 }
 
-static bool read_header(const struct traced *traced, const struct target *target,
+static bool read_header(const struct traced_blocks *traced, const struct target *target,
                         struct region_header *header)
 {
     return live_read(target, traced->start, header, sizeof(*header)) == sizeof(*header) &&
@@ -125,7 +136,7 @@ static bool read_header(const struct traced *traced, const struct target *target
 }
 
 /* Does the tracer write down each block?  Else its table is not to be believed. */
-static bool is_tracing(struct traced *traced, const struct region_header *header)
+static bool is_tracing(struct traced_blocks *traced, const struct region_header *header)
 {
     char reason[sizeof(header->off_reason) + 1];
     switch (header->state) {
@@ -146,7 +157,7 @@ static bool is_tracing(struct traced *traced, const struct region_header *header
     }
 }
 
-static bool open_view(struct traced *traced, const struct target *target,
+static bool open_view(struct traced_blocks *traced, const struct target *target,
                       const struct mapping *mapping, const struct region_header *header)
 {
     struct error err;
@@ -164,7 +175,7 @@ static bool open_view(struct traced *traced, const struct target *target,
 }
 
 /* A view of the caller's: of this very program? */
-static bool take_view(struct traced *traced, const struct region_view *region,
+static bool take_view(struct traced_blocks *traced, const struct region_view *region,
                       const struct mapping *mapping)
 {
     struct stat status;
@@ -189,7 +200,7 @@ static void add_block(struct traced_part *part, const struct region_block *block
 
 static void copy_part(void *context, unsigned worker, size_t number)
 {
-    struct traced *traced = context;
+    struct traced_blocks *traced = context;
     struct traced_part *part = &traced->parts[number];
     struct region_block_walk walk;
     struct region_block block;
@@ -201,7 +212,7 @@ static void copy_part(void *context, unsigned worker, size_t number)
     region_blocks_end(&walk);
 }
 
-static void copy_tasks(struct traced *traced)
+static void copy_tasks(struct traced_blocks *traced)
 {
     uint32_t nr = region_nr_rows(&traced->view, REGION_TASKS);
     traced->tasks =
@@ -220,7 +231,7 @@ static void copy_tasks(struct traced *traced)
     traced->nr_tasks = nr;
 }
 
-static void copy_threads(struct traced *traced)
+static void copy_threads(struct traced_blocks *traced)
 {
     uint32_t nr = region_nr_rows(&traced->view, REGION_THREADS);
     traced->threads =
@@ -229,8 +240,7 @@ static void copy_threads(struct traced *traced)
     for (uint32_t i = 1; i < nr; i++) {
         const struct region_thread *row = region_row(&traced->view, REGION_THREADS, i);
         struct traced_thread *copy = &traced->threads[i];
-        *copy = row ? (struct traced_thread){.tid = row->tid, .task = row->task}
-                    : (struct traced_thread){0};
+        *copy = (struct traced_thread){.tid = row ? row->tid : 0};
         if (row)
             memcpy(copy->name, row->name, sizeof(copy->name) - 1);
     }
@@ -246,7 +256,7 @@ static uint64_t count_lost(const struct region_view *view)
 /* --- the road -------------------------------------------------------------------------------- */
 
 /* One part, of all addresses. */
-static void begin_parts(struct traced *traced)
+static void begin_parts(struct traced_blocks *traced)
 {
     traced->nr_parts = 1;
     traced->parts = memory_alloc(sizeof(*traced->parts));
@@ -254,7 +264,7 @@ static void begin_parts(struct traced *traced)
 }
 
 /* Into parts of about as many blocks each, with room for some more. */
-static void cut_parts(struct traced *traced)
+static void cut_parts(struct traced_blocks *traced)
 {
     const struct traced_part all = traced->parts[0];
     const size_t nr = all.nr < SMALL_BLOCKS ? 1 : PARTS_A_WORKER * parallel_workers(SIZE_MAX);
@@ -275,9 +285,11 @@ static void cut_parts(struct traced *traced)
 }
 
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
-static void make_room(struct traced *traced)
+static void make_room(struct traced_blocks *traced)
 {
+    const uint64_t began = now_ns();
     copy_part(traced, 0, 0);
+    traced->estimate_ns = now_ns() - began;
     cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
@@ -285,11 +297,11 @@ static void make_room(struct traced *traced)
     copy_threads(traced);
 }
 
-void traced_find(struct traced *traced, const struct target *target,
-                 const struct region_view *region)
+void traced_blocks_find(struct traced_blocks *traced, const struct target *target,
+                        const struct region_view *region)
 {
     struct region_header *header = memory_alloc(sizeof(*header));
-    *traced = (struct traced){.fd = -1, .view = {.fd = -1}};
+    *traced = (struct traced_blocks){.fd = -1, .view = {.fd = -1}};
     const struct mapping *mapping = target->is_core ? NULL : find_mapping(traced, target);
     if (mapping && read_header(traced, target, header) && is_tracing(traced, header))
         traced->is_there = (region && take_view(traced, region, mapping)) ||
@@ -300,10 +312,10 @@ void traced_find(struct traced *traced, const struct target *target,
     free(header);
 }
 
-static bool copy_through_target(struct traced *traced, const struct target *target)
+static bool copy_through_target(struct traced_blocks *traced, const struct target *target)
 {
     struct error err;
-    if (traced_clone(target, traced, &traced->fd, &err)) {
+    if (traced_blocks_clone(target, traced, &traced->fd, &err)) {
         traced->is_viewed = region_view_fd(&traced->view, traced->fd, &err);
         if (traced->is_viewed)
             return true;
@@ -312,9 +324,18 @@ static bool copy_through_target(struct traced *traced, const struct target *targ
     return false;
 }
 
-void traced_copy(struct traced *traced, const struct target *target)
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns)
 {
     const uint64_t began = now_ns();
+    if (traced->is_there && traced->estimate_ns > limit_ns) {
+        traced->is_there = false;
+        set_problem(traced,
+                    "its table of blocks was left out, as a copy of it would have held the program "
+                    "for about %llu ms more; --stop-limit %llu allows it",
+                    (unsigned long long)(traced->estimate_ns / 1000000),
+                    (unsigned long long)(traced->estimate_ns / 500000));
+    }
     if (traced->is_there && traced->is_clone)
         traced->is_there = copy_through_target(traced, target);
     if (!traced->is_there)
@@ -326,11 +347,47 @@ void traced_copy(struct traced *traced, const struct target *target)
     traced->copy_ns = now_ns() - began;
 }
 
-void traced_finish(struct traced *traced)
+/* A place is used again: it is its newest thread's. */
+static void find_thread_rows(struct traced_blocks *traced)
+{
+    for (uint32_t i = 1; i < traced->nr_tasks; i++) {
+        const struct traced_task *task = &traced->tasks[i];
+        if (!task->id || task->kind != REGION_TASK_THREAD || task->thread >= traced->nr_threads)
+            continue;
+        struct traced_thread *thread = &traced->threads[task->thread];
+        if (!thread->task || traced->tasks[thread->task].id < task->id)
+            thread->task = i;
+    }
+}
+
+/* What stands in the words through which an image calls its own allocator: hooks of the tracer's library. */
+static void find_stand_ins(const struct traced_blocks *traced, struct target *target)
+{
+    const struct region_view *view = &traced->view;
+    const uint32_t nr = region_nr_rows(view, REGION_SLOTS);
+    target->stand_ins = arena_alloc(&target->arena, (nr + 1) * sizeof(*target->stand_ins));
+    target->nr_stand_ins = 0;
+    for (uint32_t i = 1; i < nr; i++) {
+        const struct region_slot *slot = region_row(view, REGION_SLOTS, i);
+        const struct region_image *image =
+            slot ? region_row(view, REGION_IMAGES, slot->image) : NULL;
+        uint64_t word;
+        if (!image || target_read(target, image->bias + slot->slot_offset, &word, 8) != 8)
+            continue;
+        const struct target_image *code = target_image_at(target, word);
+        if (code && is_library(code))
+            target->stand_ins[target->nr_stand_ins++] =
+                (struct target_stand_in){word, slot->function};
+    }
+}
+
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target)
 {
     size_t nr = 0;
     if (!traced->is_there)
         return;
+    find_thread_rows(traced);
+    find_stand_ins(traced, target);
     for (size_t i = 0; i < traced->nr_parts; i++)
         nr += traced->parts[i].nr;
     traced->blocks = memory_resize(NULL, (nr + 1) * sizeof(*traced->blocks));
@@ -345,7 +402,7 @@ void traced_finish(struct traced *traced)
     }
 }
 
-void traced_deinit(struct traced *traced)
+void traced_blocks_deinit(struct traced_blocks *traced)
 {
     if (traced->is_viewed)
         region_view_close(&traced->view);
@@ -357,18 +414,18 @@ void traced_deinit(struct traced *traced)
     free(traced->blocks);
     free(traced->tasks);
     free(traced->threads);
-    *traced = (struct traced){.fd = -1, .view = {.fd = -1}};
+    *traced = (struct traced_blocks){.fd = -1, .view = {.fd = -1}};
 }
 
 /* --- looking up ------------------------------------------------------------------------------ */
 
-const struct traced_block *traced_block_at(const struct traced *traced, uint64_t addr)
+const struct traced_block *traced_blocks_at(const struct traced_blocks *traced, uint64_t addr)
 {
     size_t at = SEARCH_UP_TO(traced->blocks, traced->nr_blocks, addr, addr);
     return at && traced->blocks[at - 1].addr == addr ? &traced->blocks[at - 1] : NULL;
 }
 
-const struct traced_task *traced_task_at(const struct traced *traced, uint32_t row)
+const struct traced_task *traced_blocks_task(const struct traced_blocks *traced, uint32_t row)
 {
     return row && row < traced->nr_tasks && traced->tasks[row].id ? &traced->tasks[row] : NULL;
 }

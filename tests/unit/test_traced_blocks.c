@@ -37,36 +37,41 @@ static void put_blocks(struct traced_world *own)
                                               .type = 2,
                                               .cell_addr = 0x5000,
                                               .thread = 1};
-    region->header->tables[REGION_TASKS].nr_rows = TRACED_TASK + 1;
+    /* Two threads had one place, one after the other. */
+    tasks[1] = (struct region_task){.id = 50, .kind = REGION_TASK_THREAD, .type = 1, .thread = 1};
+    tasks[2] = (struct region_task){.id = 60, .kind = REGION_TASK_THREAD, .type = 1, .thread = 1};
+    tasks[4] = (struct region_task){.id = 70, .kind = REGION_TASK_THREAD, .thread = 99};
+    region->header->tables[REGION_TASKS].nr_rows = TRACED_TASK + 3;
     struct region_thread *threads = region_rows(region, REGION_THREADS);
-    threads[1] = (struct region_thread){.tid = 77, .task = 2, .name = "a-name-of-15-by"};
+    threads[1] = (struct region_thread){.tid = 77, .name = "a-name-of-15-by"};
     region->header->tables[REGION_THREADS].nr_rows = 2;
 }
 
-static void expect_blocks(const struct traced *traced)
+static void expect_blocks(const struct traced_blocks *traced)
 {
     assert_true(traced->is_there);
     assert_int_equal(traced->nr_blocks, NR_BLOCKS);
     for (unsigned i = 0; i < NR_BLOCKS; i++) {
-        const struct traced_block *block = traced_block_at(traced, addr_of(i));
+        const struct traced_block *block = traced_blocks_at(traced, addr_of(i));
         assert_non_null(block);
         assert_int_equal(block->bytes, i);
         assert_int_equal(block->site, TRACED_SITE);
         assert_int_equal(block->task, TRACED_TASK);
-        assert_null(traced_block_at(traced, addr_of(i) + 1));
+        assert_null(traced_blocks_at(traced, addr_of(i) + 1));
     }
-    const struct traced_task *task = traced_task_at(traced, TRACED_TASK);
+    const struct traced_task *task = traced_blocks_task(traced, TRACED_TASK);
     assert_non_null(task);
     assert_int_equal(task->id, 99);
     assert_int_equal(task->runtime_task_id, 5);
     assert_int_equal(task->cell_addr, 0x5000);
     assert_int_equal(task->kind, REGION_TASK_CELL);
     assert_int_equal(task->type, 2);
-    assert_null(traced_task_at(traced, 0));
-    assert_null(traced_task_at(traced, 1)); /* a free row */
-    assert_null(traced_task_at(traced, TRACED_TASK + 1));
+    assert_null(traced_blocks_task(traced, 0));
+    assert_null(traced_blocks_task(traced, TRACED_TASK + 2)); /* a free row */
+    assert_null(traced_blocks_task(traced, TRACED_TASK + 3));
     assert_int_equal(traced->nr_threads, 2);
     assert_string_equal(traced->threads[1].name, "a-name-of-15-by");
+    assert_int_equal(traced->threads[1].task, 2);
 }
 
 static void stop(void)
@@ -76,11 +81,11 @@ static void stop(void)
         fail_msg("%s", err.message);
 }
 
-static void copy(struct traced *traced)
+static void copy(struct traced_blocks *traced)
 {
-    traced_copy(traced, &world.target);
+    traced_blocks_copy(traced, &world.target, UINT64_MAX);
     target_resume(&world.target);
-    traced_finish(traced);
+    traced_blocks_finish(traced, &world.target);
 }
 
 static uint64_t pages_of(int fd)
@@ -100,24 +105,24 @@ static uint64_t pages_of(int fd)
 static void test_of_the_recorder(void **state)
 {
     (void)state;
-    struct traced traced;
+    struct traced_blocks traced;
     traced_world_start(&world, put_blocks);
     const uint64_t nr_pages = pages_of(world.region.fd);
-    traced_find(&traced, &world.target, NULL);
+    traced_blocks_find(&traced, &world.target, NULL);
     assert_false(traced.is_clone);
     assert_true(traced.fd >= 0);
     stop();
     copy(&traced);
     expect_blocks(&traced);
     assert_int_equal(pages_of(world.region.fd), nr_pages); /* looking takes no memory of it */
-    traced_deinit(&traced);
+    traced_blocks_deinit(&traced);
     traced_world_end(&world);
 }
 
 static void test_of_the_caller(void **state)
 {
     (void)state;
-    struct traced traced;
+    struct traced_blocks traced;
     struct region_view view, strange;
     struct region other;
     struct error err;
@@ -126,16 +131,16 @@ static void test_of_the_caller(void **state)
     assert_true(region_make(&other, &options, &err));
     assert_true(region_view_fd(&view, world.region.fd, &err));
     assert_true(region_view_fd(&strange, other.fd, &err));
-    traced_find(&traced, &world.target, &view);
+    traced_blocks_find(&traced, &world.target, &view);
     assert_int_equal(traced.fd, -1);
     stop();
     copy(&traced);
     expect_blocks(&traced);
-    traced_deinit(&traced);
+    traced_blocks_deinit(&traced);
     /* Another program's is not taken for its own. */
-    traced_find(&traced, &world.target, &strange);
+    traced_blocks_find(&traced, &world.target, &strange);
     assert_true(traced.fd >= 0);
-    traced_deinit(&traced);
+    traced_blocks_deinit(&traced);
     region_view_close(&view);
     region_view_close(&strange);
     region_close(&other);
@@ -146,10 +151,10 @@ static void test_of_the_caller(void **state)
 static void test_through_the_program(void **state)
 {
     (void)state;
-    struct traced traced;
+    struct traced_blocks traced;
     traced_world_start(&world, put_blocks);
     const uint64_t nr_pages = pages_of(world.region.fd);
-    traced_find(&traced, &world.target, NULL);
+    traced_blocks_find(&traced, &world.target, NULL);
     region_view_close(&traced.view);
     close(traced.fd);
     traced.fd = -1;
@@ -163,7 +168,7 @@ static void test_through_the_program(void **state)
     traced_put_block(&world.region, addr_of(NR_BLOCKS), 3, 1);
     struct region_block block;
     assert_false(region_find_block(&traced.view, addr_of(NR_BLOCKS), &block));
-    traced_deinit(&traced);
+    traced_blocks_deinit(&traced);
     traced_world_end(&world);
 }
 
@@ -184,8 +189,8 @@ static void test_of_the_stop(void **state)
     (void)state;
     traced_world_start(&world, count_up);
     for (unsigned i = 0; i < 50; i++) {
-        struct traced traced;
-        traced_find(&traced, &world.target, NULL);
+        struct traced_blocks traced;
+        traced_blocks_find(&traced, &world.target, NULL);
         stop();
         const uint64_t count = world.shared[TRACED_COUNT];
         copy(&traced);
@@ -194,7 +199,7 @@ static void test_of_the_stop(void **state)
             assert_int_equal(traced.nr_blocks, 1);
             assert_true(count - traced.blocks[0].bytes <= 1);
         }
-        traced_deinit(&traced);
+        traced_blocks_deinit(&traced);
     }
     traced_world_end(&world);
 }
@@ -203,14 +208,14 @@ static void test_of_the_stop(void **state)
 
 static void expect_none(const char *why)
 {
-    struct traced traced;
-    traced_find(&traced, &world.target, NULL);
+    struct traced_blocks traced;
+    traced_blocks_find(&traced, &world.target, NULL);
     stop();
     copy(&traced);
     assert_false(traced.is_there);
     if (!strstr(traced.problem, why))
         fail_msg("\"%s\", not \"%s\"", traced.problem, why);
-    traced_deinit(&traced);
+    traced_blocks_deinit(&traced);
 }
 
 static void test_of_a_silent_tracer(void **state)
@@ -262,14 +267,14 @@ static void test_of_random_bytes(void **state)
         /* Rows of terabytes would be read; that takes no more than time. */
         if (world.region.header->tables[REGION_TASKS].nr_rows < 1000 &&
             world.region.header->tables[REGION_THREADS].nr_rows < 1000) {
-            struct traced traced;
-            traced_find(&traced, &world.target, NULL);
+            struct traced_blocks traced;
+            traced_blocks_find(&traced, &world.target, NULL);
             stop();
             copy(&traced);
             assert_true(traced.is_there || *traced.problem);
             for (size_t i = 1; i < traced.nr_blocks; i++)
                 assert_true(traced.blocks[i - 1].addr < traced.blocks[i].addr);
-            traced_deinit(&traced);
+            traced_blocks_deinit(&traced);
         }
         bytes[at] = kept;
     }

@@ -32,7 +32,7 @@ struct traced_task {
 /* A row of REGION_THREADS as it was. */
 struct traced_thread {
     uint32_t tid;  /* 0: the place was free */
-    uint32_t task; /* whose place it was */
+    uint32_t task; /* whose place it was: row of REGION_TASKS; 0: unknown */
     char name[16]; /* ended by a NUL */
 };
 
@@ -43,7 +43,7 @@ struct traced_part {
     size_t nr, capacity;
 };
 
-struct traced {
+struct traced_blocks {
     bool is_there;           /* the live table was read */
     struct region_view view; /* for what is read afterwards */
     int fd;                  /* of the region, or of a copy of it; -1: none of ours */
@@ -58,36 +58,41 @@ struct traced {
     size_t nr_tasks, tasks_capacity;
     struct traced_thread *threads; /* by row */
     size_t nr_threads, threads_capacity;
-    uint64_t lost;     /* events that the tracer could not enter into the live table */
-    uint64_t copy_ns;  /* how long the target stood still for it */
-    char problem[400]; /* why it is not there although the target is traced; "" */
+    uint64_t lost;        /* events that the tracer could not enter into the live table */
+    uint64_t estimate_ns; /* how long the copy will take, at most; 0: unknown */
+    uint64_t copy_ns;     /* how long the target stood still for it */
+    char problem[400];    /* why it is not there although the target is traced; "" */
 };
 
 /* Is that the live region of a traced program?  By its name only. */
-bool traced_is_region(const struct mapping *mapping);
+bool traced_blocks_is_region(const struct mapping *mapping);
+
+/* Is that memory of the tracer's own library?  It is no part of the program's. */
+bool traced_blocks_is_tracer(const struct target *target, const struct mapping *mapping);
 
 /*
  * Looks for the region and makes room; the target runs.  `region`: where the caller has it (the recorder), else
- * NULL; borrowed until traced_deinit.  traced_deinit in any case.
+ * NULL; borrowed until traced_blocks_deinit.  traced_blocks_deinit in any case.
  */
-void traced_find(struct traced *traced, const struct target *target,
-                 const struct region_view *region);
-/* Copies blocks, tasks and threads; the target stands still. */
-void traced_copy(struct traced *traced, const struct target *target);
-/* When it runs again: makes `blocks` of what was copied. */
-void traced_finish(struct traced *traced);
-void traced_deinit(struct traced *traced);
+void traced_blocks_find(struct traced_blocks *traced, const struct target *target,
+                        const struct region_view *region);
+/* Copies blocks, tasks and threads, where that will not take longer than the limit; the target stands still. */
+void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
+                        uint64_t limit_ns);
+/* When it runs again: makes `blocks` of what was copied, and tells the target where hooks stand. */
+void traced_blocks_finish(struct traced_blocks *traced, struct target *target);
+void traced_blocks_deinit(struct traced_blocks *traced);
 
 /* The block that starts at `addr`, or NULL. */
-const struct traced_block *traced_block_at(const struct traced *traced, uint64_t addr);
+const struct traced_block *traced_blocks_at(const struct traced_blocks *traced, uint64_t addr);
 /* NULL: none, or the row was free. */
-const struct traced_task *traced_task_at(const struct traced *traced, uint32_t row);
+const struct traced_task *traced_blocks_task(const struct traced_blocks *traced, uint32_t row);
 
-/* --- traced_clone.c -------------------------------------------------------------------------- */
+/* --- traced_blocks_clone.c -------------------------------------------------------------------------- */
 
 /*
  * A region like that of the target, as far as its tables were written to: *fd is a sealed memfd.  `header` is
  * that of the target, checked by `view`.  The target stands still.
  */
-MUST_CHECK bool traced_clone(const struct target *target, const struct traced *traced, int *fd,
-                             struct error *err);
+MUST_CHECK bool traced_blocks_clone(const struct target *target, const struct traced_blocks *traced,
+                                    int *fd, struct error *err);
