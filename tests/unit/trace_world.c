@@ -25,6 +25,11 @@ bool ask_recorder(struct tracer *tracer, enum region_question question)
     return true;
 }
 
+void ask_others_wait(const struct region_header *region)
+{
+    (void)region;
+}
+
 /* --- the runtime ------------------------------------------------------------------------------- */
 
 static struct script *script_of(struct task_header *header)
