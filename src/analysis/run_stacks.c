@@ -196,10 +196,11 @@ static bool keep(struct fold *fold, const struct run_stack_frame *frame)
 }
 
 /* The first called of a row replaces what is kept of it, but for the innermost of all. */
-static void keep_library(struct fold *fold, const struct run_stack_frame *frame)
+static void keep_library(struct fold *fold, const struct run_stack_frame *frame, enum part part)
 {
+    enum { INNER = 2, INNER_UNKNOWN = 4 }; /* of code without names addresses are all there is */
     struct run_stack *stack = fold->stack;
-    const uint32_t nr_kept = fold->is_inner ? 2 : 1;
+    const uint32_t nr_kept = !fold->is_inner ? 1 : part == PART_UNKNOWN ? INNER_UNKNOWN : INNER;
     if (fold->nr_library < nr_kept) {
         fold->nr_library += keep(fold, frame);
         return;
@@ -290,7 +291,7 @@ void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct ru
     for (struct run_stack_frame frame; next_frame(&walk, &frame);) {
         const enum part part = part_of(code, frame.frame);
         if (part == PART_LIBRARY || part == PART_UNKNOWN) {
-            keep_library(&fold, &frame);
+            keep_library(&fold, &frame, part);
         } else if (part == PART_HIDDEN) {
             fold.hidden = frame;
         } else if (part == PART_OWN || part == PART_ASYNC) {

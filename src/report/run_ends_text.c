@@ -11,13 +11,33 @@ static void append_held(const struct run_unfinished *row, struct text *out)
     run_append_bytes(out, row->held_bytes);
 }
 
+/* 0: none was taken. */
+static uint64_t last_snapshot_ns(const struct run *run)
+{
+    size_t nr;
+    uint64_t last_ns = 0;
+    const struct run_snapshot *rows = run_snapshots(run, &nr);
+    for (size_t i = 0; i < nr; i++)
+        last_ns = rows[i].t_ns > last_ns ? rows[i].t_ns : last_ns;
+    return last_ns;
+}
+
 static void append_ages(const struct run *run, const struct run_unfinished *row, struct text *out)
 {
-    if (row->never_polled == row->tasks)
+    const uint64_t seen_ns = last_snapshot_ns(run);
+    if (row->never_polled == row->tasks) {
         text_append_str(out, "never polled");
-    else if (row->waits_for.v) {
+    } else if (row->waits_for.v) {
         text_append_str(out, "waits for: ");
         display_escape(run_string(run, row->waits_for), out);
+    } else if (!row->await && seen_ns && row->oldest_ns > seen_ns) {
+        text_append_str(out, "began after the last snapshot, which was taken after ");
+        run_append_duration(out, seen_ns);
+    } else if (!row->await && seen_ns && row->first_last_poll_ns > seen_ns) {
+        text_append_str(out, "polled since the last snapshot, which was taken after ");
+        run_append_duration(out, seen_ns);
+    } else if (!row->await && !seen_ns) {
+        text_append_str(out, "no snapshot was taken that could tell where it waits");
     } else {
         text_append_str(out, "what it waits for is not known");
     }
@@ -43,7 +63,7 @@ static void add_unfinished(struct run_table *table, const struct run *run,
     if (row->oldest_ns)
         run_append_duration(&cells->cells[3], run_age_ns(run, row->oldest_ns));
     run_append_type(run, row->type, &cells->cells[4]);
-    run_append_await(run, row->await, &cells->cells[5]);
+    run_append_await(run, row->await, false, &cells->cells[5]);
     append_ages(run, row, &cells->note);
 }
 
@@ -91,7 +111,7 @@ static void add_early(struct run_table *table, const struct run *run,
     run_append_type(run, early->type, &row->cells[2]);
     if (early->end == RUN_END_NEVER_POLLED && !early->await)
         return;
-    run_append_await(run, early->await, &row->cells[3]);
+    run_append_await(run, early->await, false, &row->cells[3]);
 }
 
 void run_put_early(const struct run_report *report, const struct display *display)

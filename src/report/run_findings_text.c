@@ -49,16 +49,32 @@ static void append_growth(const struct run_report *report, const struct run_find
     run_append_bytes(out, finding->type_to_bytes);
 }
 
+/* Cells and boxed futures are allocated by who spawns. */
+static bool is_spawn(const struct run_report *report, const struct run_site_group *group)
+{
+    struct run_stack stack;
+    run_stack_fold(&report->code, run_sites(report->run, NULL)[group->biggest - 1].node, &stack);
+    const uint32_t id = stack.nr_shown ? stack.shown[stack.nr_shown - 1].frame : 0;
+    const struct run_frame *frame = id ? &run_frames(report->run, NULL)[id - 1] : NULL;
+    return frame && frame->kind == RUN_FRAME_RUNTIME &&
+           str_starts_with(run_string(report->run, frame->function), "spawn");
+}
+
 static void append_left(const struct run_report *report, const struct run_finding *finding,
                         struct text *out)
 {
+    text_append_str(out, run_estimate(report));
     run_append_bytes(out, finding->bytes);
     text_append_str(out, " of the ");
+    text_append_str(out, run_estimate(report));
     run_append_bytes(out, finding->of_bytes);
     text_append_str(out, " that are still allocated were allocated by ");
     append_who(report->run, finding->type, out);
     text_append_str(out, ", in ");
+    text_append_str(out, run_estimate(report));
     run_append_count(out, finding->count, "block");
+    if (finding->group && is_spawn(report, &report->sites.rows[finding->group - 1]))
+        text_append_str(out, ", for the tasks that are spawned there");
 }
 
 static void append_unfinished(const struct run_report *report, const struct run_finding *finding,
@@ -69,14 +85,15 @@ static void append_unfinished(const struct run_report *report, const struct run_
     text_append_str(out, " of ");
     run_append_type_short(report->run, finding->type, out);
     text_append_str(out, " have not ended; they wait at ");
-    run_append_await(report->run, finding->await, out);
+    run_append_await(report->run, finding->await, false, out);
     if (row->waits_for.v) {
         text_append_str(out, " for: ");
         display_escape(run_string(report->run, row->waits_for), out);
     }
     if (row->held_bytes != RUN_UNKNOWN) {
-        text_append_str(out, row->held_unknown ? "; they hold at least " : "; they hold ");
+        text_append_str(out, row->held_unknown ? "; they held at least " : "; they held ");
         run_append_bytes(out, row->held_bytes);
+        text_append_str(out, " at the last snapshot");
     }
     if (row->oldest_ns) {
         text_append_str(out, "; the oldest has been there for ");
@@ -94,7 +111,7 @@ static void append_dropped(const struct run_report *report, const struct run_fin
     text_append_str(out, " never finished: they waited ");
     if (run_await_shown(report->run, finding->await)) {
         text_append_str(out, "at ");
-        run_append_await(report->run, finding->await, out);
+        run_append_await(report->run, finding->await, false, out);
         text_append_char(out, ' ');
     }
     text_append_str(out, "until their runtime ended; at most ");
@@ -143,6 +160,7 @@ static void append_sentence(const struct run_report *report, const struct run_fi
         text_append_str(out, " at once");
         break;
     case RUN_FINDING_TEMPORARY:
+        text_append_str(out, run_estimate(report));
         run_append_number(out, finding->count);
         text_append_str(out, " of ");
         run_append_number(out, finding->of_count);

@@ -12,12 +12,6 @@ static void append_folded(const struct run_report *report, const struct display 
     run_append_stack(&report->code, run_sites(report->run, NULL)[site - 1].node, columns, out);
 }
 
-/* "~" before what a sample tells. */
-static void append_estimate(const struct run_report *report, struct text *out)
-{
-    text_append_str(out, report->sites.is_sampled ? "~" : "");
-}
-
 static void append_error(const struct run_site_group *group, struct text *out)
 {
     if (!group->error_bytes)
@@ -41,13 +35,14 @@ static void add_site(struct run_table *table, const struct run_report *report,
                      const struct run_site_group *group)
 {
     struct run_table_row *row = run_table_add(table);
-    append_estimate(report, &row->cells[0]);
+    text_append_str(&row->cells[0], run_estimate(report));
     run_append_bytes(&row->cells[0], group->allocated_bytes);
     append_error(group, &row->cells[0]);
-    append_estimate(report, &row->cells[1]);
+    text_append_str(&row->cells[1], run_estimate(report));
     run_append_number(&row->cells[1], group->allocations);
     if (group->peak_bytes != RUN_UNKNOWN)
         run_append_bytes(&row->cells[2], group->peak_bytes);
+    text_append_str(&row->cells[3], run_estimate(report));
     run_append_bytes(&row->cells[3], group->live_bytes);
     run_append_group_place(report->run, group, &row->cells[4]);
     append_folded(report, table->display, group->biggest, &row->note);
@@ -58,10 +53,10 @@ static void add_site(struct run_table *table, const struct run_report *report,
 static void append_sum(const struct run_report *report, struct text *out)
 {
     const struct run_site_groups *sites = &report->sites;
-    append_estimate(report, out);
+    text_append_str(out, run_estimate(report));
     run_append_count(out, sites->sum.allocations, "allocation");
     text_append_str(out, " of ");
-    append_estimate(report, out);
+    text_append_str(out, run_estimate(report));
     run_append_bytes(out, sites->sum.allocated_bytes);
     text_append_str(out, " at ");
     run_append_count(out, sites->nr, "place");
@@ -100,11 +95,11 @@ static void add_temporary(struct run_table *table, const struct run_report *repo
                           const struct run_site_group *group)
 {
     struct run_table_row *row = run_table_add(table);
-    append_estimate(report, &row->cells[0]);
+    text_append_str(&row->cells[0], run_estimate(report));
     run_append_number(&row->cells[0], group->temporary);
-    append_estimate(report, &row->cells[1]);
+    text_append_str(&row->cells[1], run_estimate(report));
     run_append_number(&row->cells[1], group->allocations);
-    append_estimate(report, &row->cells[2]);
+    text_append_str(&row->cells[2], run_estimate(report));
     run_append_bytes(&row->cells[2], group->allocated_bytes);
     run_append_group_place(report->run, group, &row->cells[3]);
     append_folded(report, table->display, group->biggest, &row->note);
@@ -130,7 +125,7 @@ void run_put_temporary(const struct run_report *report, const struct display *di
     for (size_t i = 0; i < limit; i++)
         add_temporary(&table, report, &sites->rows[sites->by_temporary[i]]);
     text_init(&title);
-    append_estimate(report, &title);
+    text_append_str(&title, run_estimate(report));
     run_append_count(&title, sites->sum.temporary, "temporary allocation");
     run_put_title(display, &title,
                   "Freed before their thread allocated anything else: a buffer that is kept, or "
@@ -143,12 +138,25 @@ void run_put_temporary(const struct run_report *report, const struct display *di
 
 /* --- never freed ----------------------------------------------------------------------------- */
 
+/* "48.0 MB in 12,004 blocks" */
+static void append_left_sum(const struct run_report *report, const struct run_left_sum *sum,
+                            struct text *out)
+{
+    text_append_str(out, run_estimate(report));
+    run_append_bytes(out, sum->live_bytes);
+    text_append_str(out, " in ");
+    text_append_str(out, run_estimate(report));
+    run_append_count(out, sum->live_blocks, "block");
+}
+
 static void add_left(struct run_table *table, const struct run_report *report,
                      const struct run_left_group *left)
 {
     const struct run *run = report->run;
     struct run_table_row *row = run_table_add(table);
+    text_append_str(&row->cells[0], run_estimate(report));
     run_append_bytes(&row->cells[0], left->live_bytes);
+    text_append_str(&row->cells[1], run_estimate(report));
     run_append_number(&row->cells[1], left->live_blocks);
     run_append_type(run, left->type, &row->cells[2]);
     if (left->group)
@@ -194,9 +202,7 @@ void run_put_left(const struct run_report *report, const struct display *display
     text_append_str(&title, run_facts(report->run)->ended_by == RUN_EXIT
                                 ? "Never freed: "
                                 : "Not freed when the recording ended: ");
-    run_append_bytes(&title, left->sum.live_bytes);
-    text_append_str(&title, " in ");
-    run_append_count(&title, left->sum.live_blocks, "block");
+    append_left_sum(report, &left->sum, &title);
     run_put_title(display, &title, left_words(report->run));
     run_table_put(&table);
     run_put_more(report, display, limit < left->nr, "site");
@@ -206,14 +212,6 @@ void run_put_left(const struct run_report *report, const struct display *display
 
 /* --- task zero ------------------------------------------------------------------------------- */
 
-static void append_zero_part(struct text *out, const struct run_left_sum *sum, const char *words)
-{
-    run_append_bytes(out, sum->live_bytes);
-    text_append_str(out, " in ");
-    run_append_count(out, sum->live_blocks, "block");
-    text_append_str(out, words);
-}
-
 void run_put_task_zero(const struct run_report *report, const struct display *display)
 {
     const struct run_lefts *left = &report->left;
@@ -222,17 +220,19 @@ void run_put_task_zero(const struct run_report *report, const struct display *di
         return;
     text_init(&line);
     text_append_str(&line, "Not freed, and allocated outside of tasks: ");
-    append_zero_part(&line, &left->task_zero, "");
+    append_left_sum(report, &left->task_zero, &line);
     run_put_title(display, &line, NULL);
     static const struct {
         enum run_kind kind;
         const char *label, *words;
     } parts[] = {{RUN_KIND_ROOT, "Root futures", " by what block_on runs (main, mostly)"},
                  {RUN_KIND_WORKER, "Workers", " by the runtime's threads between tasks"},
-                 {RUN_KIND_THREAD, "Threads", " by threads that are none of a runtime's"}};
+                 {RUN_KIND_THREAD, "Threads",
+                  " by code before and beside the runtime (main, other threads)"}};
     uint64_t known_bytes = 0;
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-        append_zero_part(&line, &left->kinds[parts[i].kind], parts[i].words);
+        append_left_sum(report, &left->kinds[parts[i].kind], &line);
+        text_append_str(&line, parts[i].words);
         run_put_fact(display, parts[i].label, &line);
         text_clear(&line);
         known_bytes += left->kinds[parts[i].kind].live_bytes;

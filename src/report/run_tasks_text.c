@@ -24,7 +24,7 @@ static void add_task(struct run_table *table, const struct run *run, const struc
     append_end(task, &row->cells[4]);
     run_append_type(run, task->type, &row->cells[5]);
     if (task->await && run_await_shown(run, task->await))
-        run_append_await(run, task->await, &row->cells[6]);
+        run_append_await(run, task->await, true, &row->cells[6]);
 }
 
 void run_put_tasks(const struct run_report *report, const struct display *display)

@@ -41,7 +41,7 @@ static void put_first_line(const struct run *run, const struct display *display)
     const char *program = run_string(run, facts->program);
     struct text line;
     text_init(&line);
-    display_escape(*program ? program : "unknown program", &line);
+    display_escape(*program ? display_last_steps(program, 1) : "unknown program", &line);
     display_cut_front(&line, display->columns / 2);
     if (facts->pid)
         text_printf(&line, " (pid %u)", facts->pid);
@@ -63,11 +63,12 @@ static void put_fact(const struct display *display, const char *label, struct te
 static void put_command(const struct run *run, const struct display *display, struct text *line)
 {
     const char *command = run_string(run, run_facts(run)->command);
-    if (!*command || strcmp(command, run_string(run, run_facts(run)->program)) == 0)
+    const char *program = run_string(run, run_facts(run)->program);
+    if (!*command && !*program)
         return;
-    display_escape(command, line);
+    display_escape(*command ? command : program, line);
     display_cut(line, 3 * display->columns);
-    put_fact(display, "Command", line);
+    put_fact(display, *command ? "Command" : "Program", line);
 }
 
 /* "peak 152 MB after 41.2 s; at the end 48.0 MB in 12,004 blocks" */
@@ -173,8 +174,8 @@ static void put_sampling(const struct run *run, const struct display *display, s
     if (facts->stacks == RUN_STACKS_SAMPLED) {
         text_append_str(line, "of a sample, one every ");
         run_append_bytes(line, facts->sample_bytes);
-        text_append_str(line, " on average: figures of places are estimates, ± one standard "
-                              "deviation; those of tasks and types are exact");
+        text_append_str(line, " on average: figures with ~ are estimates, ± one standard "
+                              "deviation; those of tasks and of the whole run are exact");
     } else {
         text_append_str(line, "none were taken (--stacks none): places are not known");
     }

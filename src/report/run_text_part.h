@@ -9,6 +9,8 @@
 
 /* "1,204 tasks" */
 void run_append_count(struct text *out, uint64_t count, const char *what);
+/* "~" before what only a sample of stacks tells. */
+const char *run_estimate(const struct run_report *report);
 /* "?" where it is unknown. */
 void run_append_bytes(struct text *out, uint64_t bytes);
 void run_append_number(struct text *out, uint64_t number);
@@ -17,8 +19,8 @@ void run_append_duration(struct text *out, uint64_t ns);
 void run_append_type(const struct run *run, uint32_t type, struct text *out);
 /* The last steps of its name, for sentences. */
 void run_append_type_short(const struct run *run, uint32_t type, struct text *out);
-/* "src/conn.rs:88"; of no known await: "an unknown place". */
-void run_append_await(const struct run *run, uint32_t await, struct text *out);
+/* "src/conn.rs:88", brief "conn.rs:88"; of no known await: "unknown place". */
+void run_append_await(const struct run *run, uint32_t await, bool is_brief, struct text *out);
 /* The name of a frame's function, or the image and place of it. */
 void run_append_frame(const struct run *run, const struct run_stack_frame *frame, struct text *out);
 /* "src/conn.rs:88"; where it is not known, nothing. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Future types of a run: how many tasks, how they ended, what they allocated, their time. */
+#include <string.h>
+
 #include "report/run_text_part.h"
 
 enum { FEW_TYPES = 8 };
@@ -67,6 +69,12 @@ static void append_note(const struct run_type *type, struct text *out)
     append_cell(type, out);
 }
 
+/* By the first lines, of the whole program. */
+static bool is_said(const struct run *run, run_str reason)
+{
+    return strcmp(run_string(run, reason), run_string(run, run_facts(run)->detail_reason)) == 0;
+}
+
 static void add_type(struct run_table *table, const struct run_report *report, uint32_t at)
 {
     const struct run_type *type = &run_types(report->run, NULL)[at];
@@ -87,7 +95,7 @@ static void add_type(struct run_table *table, const struct run_report *report, u
     run_append_type(report->run, at + 1, &row->cells[6]);
     if (has_tasks)
         append_note(type, &row->note);
-    if (type->reason.v && !type->future.v && has_tasks) {
+    if (type->reason.v && !type->future.v && has_tasks && !is_said(report->run, type->reason)) {
         text_append_str(&row->note, row->note.length ? "\n" : "");
         text_append_str(&row->note, "its name is unknown: ");
         display_escape(run_string(report->run, type->reason), &row->note);

@@ -30,6 +30,11 @@ void run_append_duration(struct text *out, uint64_t ns)
         display_duration(ns, out);
 }
 
+const char *run_estimate(const struct run_report *report)
+{
+    return report->sites.is_sampled ? "~" : "";
+}
+
 void run_append_count(struct text *out, uint64_t count, const char *what)
 {
     run_append_number(out, count);
@@ -46,7 +51,10 @@ static void append_future(const struct run *run, uint32_t type, bool is_short, s
     const char *inside = strstr(name, wrapper);
     struct text bare;
     text_init(&bare);
-    text_append_str(&bare, *name ? name : "unknown future");
+    if (*name)
+        text_append_str(&bare, name);
+    else
+        text_printf(&bare, "unknown future #%u", type);
     if (inside && str_ends_with(name, ">")) {
         text_clear(&bare);
         text_append(&bare, inside + sizeof(wrapper) - 1, strlen(inside) - sizeof(wrapper));
@@ -73,9 +81,7 @@ void run_append_type(const struct run *run, uint32_t type, struct text *out)
         return;
     }
     const uint32_t kind = run_types(run, NULL)[type - 1].kind;
-    if (kind == RUN_KIND_UNKNOWN)
-        text_append_str(out, "unknown kind: ");
-    else if (kind != RUN_KIND_ASYNC)
+    if (kind != RUN_KIND_ASYNC && kind != RUN_KIND_UNKNOWN)
         text_printf(out, "%s: ", run_kind_names[kind]);
     append_future(run, type, false, out);
 }
@@ -95,7 +101,7 @@ void run_append_type_short(const struct run *run, uint32_t type, struct text *ou
     text_deinit(&name);
 }
 
-void run_append_await(const struct run *run, uint32_t await, struct text *out)
+void run_append_await(const struct run *run, uint32_t await, bool is_brief, struct text *out)
 {
     const uint32_t shown = run_await_shown(run, await);
     if (!shown) {
@@ -103,7 +109,8 @@ void run_append_await(const struct run *run, uint32_t await, struct text *out)
         return;
     }
     const struct run_await *row = &run_awaits(run, NULL)[shown - 1];
-    display_place(run_string(run, row->file), row->line, false, out);
+    const char *file = run_string(run, row->file);
+    display_place(is_brief ? display_last_steps(file, 1) : file, row->line, false, out);
 }
 
 /* "demo+0x1f3a0" */
