@@ -66,7 +66,7 @@ static const struct {
     const char *cause, *text;
 } lost_causes[NR_REGION_LOST] = {
     [LOST_IN_SIGNAL] = {"in_signal", "allocations in signal handlers that interrupted the tracer "
-                                     "are in no count"},
+                                     "are counted, but at no place"},
     [LOST_NO_THREAD] = {"no_thread", "allocations of threads for which there was no memory to "
                                      "trace them are in no count"},
     [LOST_TABLE_FULL] = {"table_full", "events for which a table had no room have no site or task"},

@@ -116,17 +116,27 @@ static void add_missing(struct copy_memory *memory, const struct target *child,
         add(memory, at, m->end);
 }
 
+/*
+ * In a child of a traced program the tracer's hooks find their memory wiped and do nothing: so it is to be here, and what
+ * else is wiped is made to be found so.
+ */
+static bool is_traced_program(const struct target *target)
+{
+    for (size_t i = 0; i < target->nr_mappings; i++)
+        if (traced_blocks_is_region(&target->mappings[i]))
+            return true;
+    return false;
+}
+
 static void find_ranges(struct copy_memory *memory, const struct wiping *wiping,
                         const struct target *child)
 {
+    const bool is_traced = is_traced_program(wiping->target);
     for (size_t i = 0; i < wiping->target->nr_mappings; i++) {
         const struct mapping *m = &wiping->target->mappings[i];
         if (!m->readable || !m->writable || m->is_device)
             continue;
-        /* A tracer's hooks find its memory empty in a child, and do nothing: as in any child. */
-        if (traced_blocks_is_tracer(wiping->target, m))
-            continue;
-        if (m->is_shared || (!m->inode && is_wiped(wiping, m)))
+        if (m->is_shared || (!m->inode && !is_traced && is_wiped(wiping, m)))
             add(memory, m->start, m->end);
         else
             add_missing(memory, child, m);

@@ -13,6 +13,8 @@ struct heap_options {
     bool is_off;            /* --no-heap */
     uint64_t stop_limit_ns; /* --stop-limit: no account that would take longer; ~0: none */
     void (*announce)(uint64_t stop_ns); /* says how long a stop will last, roughly; may be NULL */
+    void (*copied)(void *context);      /* the target goes on, a copy of it is read; may be NULL */
+    void *context;
 };
 
 struct heap_account {

@@ -59,8 +59,11 @@ static bool read_stopped(struct task_reader *reader, const struct heap_options *
     heap_account_begin(heap, target, options);
     if (heap->is_there)
         traced_blocks_copy(&reader->traced, target, heap_stop_limit_ns(options));
-    if (heap->is_copied)
+    if (heap->is_copied) {
         reader->stop_ns = target_resume(target);
+        if (options->copied)
+            options->copied(options->context);
+    }
     read_tasks(reader, !heap->is_copied && !target->is_core);
     if (!heap->is_there)
         reader->stop_ns = target_resume(target);

@@ -37,6 +37,7 @@ struct recorder {
     enum run_snapshot_why snapshot_why;
     struct kept_snapshot snapshot;          /* being taken: its time and live bytes */
     bool is_answer_due;                     /* the program waits for it */
+    uint32_t answered_before;               /* region_header.answered when it was asked for */
     uint64_t stop_sum_ns, snapshot_free_ns; /* of all snapshots; no further one before */
     uint64_t snapshot_peak_bytes;           /* at the last one */
     bool was_write_told, was_snapshot_told;
@@ -71,6 +72,8 @@ void checkpoint_check_output(struct recorder *recorder);
 void stored_snapshot_tick(struct recorder *recorder, uint64_t live_bytes);
 void stored_snapshot_asked(struct recorder *recorder);
 void stored_snapshot_take(struct recorder *recorder);
+/* To whoever waits in the program: go on.  Of any process that has the region. */
+void stored_snapshot_answer(struct region_header *header);
 
 /* plans.c: _begin before the tracer has asked for anything; _tick when images may have come. */
 void plans_begin(struct recorder *recorder);

@@ -7,9 +7,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "model/run_symbols.h"
 #include "model/snapshot_file.h"
 #include "model/snapshot_take.h"
 #include "recorder/memory_file.h"
+#include "recorder/recorder_part.h"
 
 static bool load_plan(void *context, struct loaded_plan *plan, const struct target_image *image,
                       struct error *err)
@@ -31,14 +33,47 @@ static int keep(const struct snapshot *snapshot, struct error *err)
     return fd;
 }
 
+/* --- while a copy is read -------------------------------------------------------------------------- */
+
+struct waiting {
+    struct region_header *header; /* NULL: could not be mapped */
+    bool is_program;              /* waits */
+};
+
+/* The program goes on, but must not end before its copy was read: the copy would end with it. */
+static void program_goes_on(void *context)
+{
+    const struct waiting *waiting = context;
+    if (!waiting->header)
+        return;
+    __atomic_store_n(&waiting->header->snapshot_goes_on, 1, __ATOMIC_RELEASE);
+    if (waiting->is_program)
+        stored_snapshot_answer(waiting->header);
+}
+
+struct take_context {
+    struct waiting waiting;
+    struct run_symbols *symbols;
+};
+
+static struct region_header *map_header(int fd)
+{
+    void *header =
+        mmap(NULL, sizeof(struct region_header), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return header == MAP_FAILED ? NULL : header;
+}
+
 static bool take(const struct snapshotter_question *asked, struct helper_answer *answer,
-                 struct error *err)
+                 struct take_context *context, struct error *err)
 {
     struct target target;
     struct snapshot snapshot;
     const struct snapshot_request request = {
         .load_plan = load_plan,
-        .heap = {.stop_limit_ns = asked->stop_limit_ns},
+        .heap = {.stop_limit_ns = asked->stop_limit_ns,
+                 .copied = program_goes_on,
+                 .context = &context->waiting},
+        .symbols = context->symbols,
     };
     if (!target_open(&target, (pid_t)asked->pid, err))
         return false;
@@ -56,10 +91,14 @@ static bool take(const struct snapshotter_question *asked, struct helper_answer 
 void snapshotter_answer(const struct helper_question *question, struct helper_answer *answer,
                         void **state)
 {
-    (void)state;
+    if (!*state) /* names that were looked up serve for all snapshots of the run */
+        *state = run_symbols_new();
     struct error err = {0};
     struct snapshotter_question asked;
     memcpy(&asked, question->bytes, sizeof(asked));
-    answer->is_ok = take(&asked, answer, &err);
+    struct take_context context = {{map_header(question->files[0]), asked.is_waited_for}, *state};
+    answer->is_ok = take(&asked, answer, &context, &err);
+    if (context.waiting.header)
+        munmap(context.waiting.header, sizeof(struct region_header));
     snprintf(answer->message, sizeof(answer->message), "%.500s", err.message);
 }

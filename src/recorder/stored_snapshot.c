@@ -25,8 +25,10 @@ static bool ask(struct recorder *recorder, enum run_snapshot_why why, uint64_t l
 {
     struct traced *traced = recorder->main;
     const struct snapshotter_question asked = {.pid = (uint32_t)traced->pid,
+                                               .is_waited_for = why == RUN_SNAPSHOT_SHUTDOWN,
                                                .stop_limit_ns = limit_ns};
-    struct helper_question question = {0};
+    struct helper_question question = {.nr_files = 1, .files = {traced->region.fd}};
+    recorder->answered_before = __atomic_load_n(&traced->region.header->answered, __ATOMIC_RELAXED);
     memcpy(question.bytes, &asked, sizeof(asked));
     recorder->snapshotting = traced->generation;
     recorder->snapshot_why = why;
@@ -55,9 +57,8 @@ void stored_snapshot_tick(struct recorder *recorder, uint64_t live_bytes)
 
 /* --- on demand ----------------------------------------------------------------------------------- */
 
-static void answer_program(struct traced *traced)
+void stored_snapshot_answer(struct region_header *header)
 {
-    struct region_header *header = traced->region.header;
     __atomic_store_n(&header->asked, REGION_ASK_NOTHING, __ATOMIC_RELAXED);
     __atomic_add_fetch(&header->answered, 1,
                        __ATOMIC_RELEASE); /* pairs with the tracer's waiting */
@@ -78,7 +79,7 @@ void stored_snapshot_asked(struct recorder *recorder)
         asked == REGION_ASK_SNAPSHOT_SHUTDOWN ? RUN_SNAPSHOT_SHUTDOWN : RUN_SNAPSHOT_EXIT;
     recorder->is_answer_due = has_tasks(traced) && ask(recorder, why, last_stop_limit_ns);
     if (!recorder->is_answer_due)
-        answer_program(traced);
+        stored_snapshot_answer(traced->region.header);
 }
 
 static void keep(struct recorder *recorder, struct traced *traced,
@@ -102,6 +103,16 @@ static void tell(struct recorder *recorder, const struct traced *traced,
     recorder->options->tell(&err);
 }
 
+/* Whoever waits for the snapshot in the program goes on, if the snapshotter has not let it go before. */
+static void let_go(const struct recorder *recorder, struct region_header *header)
+{
+    __atomic_store_n(&header->snapshot_goes_on, 0, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &header->snapshot_goes_on, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    if (recorder->is_answer_due &&
+        __atomic_load_n(&header->answered, __ATOMIC_RELAXED) == recorder->answered_before)
+        stored_snapshot_answer(header);
+}
+
 void stored_snapshot_take(struct recorder *recorder)
 {
     struct helper_answer answer;
@@ -114,8 +125,8 @@ void stored_snapshot_take(struct recorder *recorder)
         close(answer.file);
     if (!answer.is_ok)
         tell(recorder, traced, &answer);
-    if (recorder->is_answer_due && traced)
-        answer_program(traced);
+    if (traced)
+        let_go(recorder, traced->region.header);
     recorder->is_answer_due = false;
     recorder->stop_sum_ns += answer.is_ok ? answer.numbers[0] : 0;
     uint64_t by_stops = traced ? traced->region.started_ns + recorder->stop_sum_ns * STOPS_COST : 0;

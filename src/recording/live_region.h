@@ -135,6 +135,8 @@ struct region_header {
     uint32_t images_seen; /* atomic, a futex: what of it the recorder has dealt with: the slots of
                                      * these images are in REGION_SLOTS.  The tracer waits for it, for
                                      * REGION_IMAGE_WAIT_MS at most, before it lets the image run */
+    uint32_t snapshot_goes_on; /* atomic, a futex; the recorder's: 1 while it reads a copy of the
+                                     * program that ends with it */
     _Alignas(64) uint64_t
         live_bytes;      /* atomic; all threads' published changes (region_thread.unpublished) */
     uint64_t peak_bytes; /* atomic max; exact while one thread allocates, else within

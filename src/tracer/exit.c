@@ -25,5 +25,6 @@ __attribute__((destructor)) static void at_exit(void)
     tasks_settle_all(tracer);
     if (has_live_tasks(tracer))
         ask_recorder(tracer, REGION_ASK_SNAPSHOT_EXIT);
+    ask_copy_wait(tracer->region);
     __atomic_store_n(&tracer->region->state, REGION_EXITED, __ATOMIC_RELEASE);
 }

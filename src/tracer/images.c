@@ -2,9 +2,7 @@
 /*
  * The rows of images (tracer/images.h).  A look compares what the loader has with what we know, makes rows for
  * new images and ends those of vanished ones, then waits a moment for the recorder's answers.  An image is
- * hooked when it is certainly relocated: what a look saw while no other thread was in the loader.
- *
- * The program's own calls of dlopen and dlclose come through the functions at the end of this file.
+ * hooked when it is certainly relocated: what a look saw before no thread was in the loader.
  */
 #include "tracer/images.h"
 
@@ -19,26 +17,29 @@
 #include "tracer/stack.h"
 #include "tracer/syscalls.h"
 #include "tracer/tasks.h"
-#include "tracer/threads.h"
 
 enum { MAX_LOADED = 4096, LOOK_WAIT_MS = 3000 };
+
+/* Of the loader: images that ever came and went. */
+struct image_counts {
+    uint64_t adds, subs;
+};
 
 /* An image that is loaded. */
 struct loaded {
     struct slots_image place;
     uint64_t name_hash;
-    uint32_t seen; /* the look that saw it last */
-    uint32_t is_hooked;
+    uint32_t seen;               /* the look that saw it last */
+    uint8_t is_hooked, is_first; /* is_first: it was there at the start, and stays */
 };
 
 /* Mapped, and wiped in a child of fork. */
 struct images {
     uint32_t looking; /* atomic, a futex: somebody looks */
     uint32_t looks;
-    uint32_t calls; /* atomic; threads that may be in the loader */
     uint32_t nr;
-    uint32_t waited_for; /* images_published, when the recorder was last waited for */
-    uint64_t adds, subs; /* of the loader, as the last look saw them */
+    uint32_t waited_for;        /* images_published, when the recorder was last waited for */
+    struct image_counts counts; /* as the last look saw them */
     struct loaded loaded[MAX_LOADED];
     struct image_range ranges[MAX_LOADED];
 };
@@ -162,9 +163,12 @@ static bool measure(struct loaded *found, const struct dl_phdr_info *info)
 
 static int see_image(struct dl_phdr_info *info, size_t size, void *data)
 {
-    (void)size;
     struct tracer *tracer = data;
     struct loaded found;
+    if (size >= sizeof(*info)) {
+        images->counts.adds = info->dlpi_adds;
+        images->counts.subs = info->dlpi_subs;
+    }
     if (!measure(&found, info))
         return 0;
     for (uint32_t i = 0; i < images->nr; i++) {
@@ -195,20 +199,42 @@ static void set_ranges(void)
     image_ranges_set(images->ranges, images->nr);
 }
 
+static void end_image(struct tracer *tracer, uint32_t i)
+{
+    end_row(tracer, &images->loaded[i]);
+    slots_forget(&images->loaded[i].place);
+    images->loaded[i] = images->loaded[--images->nr];
+}
+
+/*
+ * More images came than are new in the list: some were unloaded and loaded again at the same place, or others came
+ * and went between two looks.  All that may have been are taken for new.
+ */
+static void see_reloaded(struct tracer *tracer)
+{
+    for (uint32_t i = 0; i < images->nr;)
+        if (images->loaded[i].is_first || slots_are_set(&images->loaded[i].place))
+            i++;
+        else
+            end_image(tracer, i);
+    dl_iterate_phdr(see_image, tracer);
+}
+
 static void compare(struct tracer *tracer)
 {
     uint32_t before = tracer->region->images_published;
+    uint64_t adds = images->counts.adds;
+    uint32_t nr_before = images->nr;
     images->looks++;
     dl_iterate_phdr(see_image, tracer);
-    for (uint32_t i = 0; i < images->nr;) {
-        if (images->loaded[i].seen == images->looks) {
+    uint64_t nr_new = images->nr - nr_before;
+    for (uint32_t i = 0; i < images->nr;)
+        if (images->loaded[i].seen == images->looks)
             i++;
-            continue;
-        }
-        end_row(tracer, &images->loaded[i]);
-        slots_forget(&images->loaded[i].place);
-        images->loaded[i] = images->loaded[--images->nr];
-    }
+        else
+            end_image(tracer, i);
+    if (adds && images->counts.adds - adds > nr_new)
+        see_reloaded(tracer);
     if (tracer->region->images_published == before)
         return;
     set_ranges();
@@ -267,133 +293,50 @@ static bool look_begin(void)
     return false;
 }
 
-/* `others`: how many threads besides may be in the loader. */
-static void look(struct tracer *tracer, uint32_t mine)
+void images_look(struct tracer *tracer, bool (*is_quiet)(void))
 {
     if (!look_begin())
         return;
     compare(tracer);
-    uint32_t in_loader = __atomic_load_n(&images->calls, __ATOMIC_ACQUIRE);
+    /* Asked after the comparison: what that saw is relocated if nobody is in the loader now. */
+    bool may_hook = is_quiet();
     uint32_t published = tracer->region->images_published; /* also by image_met */
     if (published != images->waited_for)
         ask_wait(tracer->region, &tracer->region->images_seen, published, REGION_IMAGE_WAIT_MS);
     images->waited_for = published;
-    if (in_loader <= mine)
+    if (may_hook)
         hook_images(tracer);
     look_end();
 }
 
-/* --- calls of the loader ------------------------------------------------------------------------------ */
+bool images_are_hooked(void)
+{
+    for (uint32_t i = 0; i < images->nr; i++)
+        if (!images->loaded[i].is_hooked)
+            return false;
+    return true;
+}
 
 static int read_counts(struct dl_phdr_info *info, size_t size, void *data)
 {
-    uint64_t *counts = data;
-    if (size < sizeof(*info))
-        return 1;
-    counts[0] = info->dlpi_adds;
-    counts[1] = info->dlpi_subs;
+    struct image_counts *counts = data;
+    if (size >= sizeof(*info))
+        *counts = (struct image_counts){info->dlpi_adds, info->dlpi_subs};
     return 1;
 }
 
-/* The thread is out of the loader's functions, or it is inside and in code of a new image. */
-static bool has_news(void)
+bool images_have_news(void)
 {
-    uint64_t counts[2] = {0, 0};
-    dl_iterate_phdr(read_counts, counts);
-    bool has_changed = counts[0] != images->adds || counts[1] != images->subs;
-    images->adds = counts[0];
-    images->subs = counts[1];
-    if (has_changed)
-        return true;
-    for (uint32_t i = 0; i < images->nr; i++)
-        if (!images->loaded[i].is_hooked)
-            return true;
-    return false;
+    struct image_counts counts = {0};
+    dl_iterate_phdr(read_counts, &counts);
+    return counts.adds != images->counts.adds || counts.subs != images->counts.subs ||
+           !images_are_hooked();
 }
 
-static void attend(struct trace_thread *self, uintptr_t sp)
+bool images_is_loader(uintptr_t pc)
 {
-    self->busy = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (has_news())
-        look(tracer_page, 1);
-    if (sp >= self->image_call_sp) { /* the call returned */
-        self->image_call_sp = 0;
-        self->ready = THREAD_READY;
-        __atomic_fetch_sub(&images->calls, 1, __ATOMIC_RELEASE);
-    }
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    self->busy = 0;
+    return pc >= loader_start && pc < loader_end;
 }
-
-void images_attend(struct trace_thread *self, const struct stack_start *start)
-{
-    if (start->pc < loader_start || start->pc >= loader_end)
-        attend(self, start->sp);
-}
-
-/* Called with the stack pointer of the program's call. */
-static void call_begins(uintptr_t sp)
-{
-    struct trace_thread *self = trace_self;
-    if (!self || !self->ready || self->busy || !tracer_page->ready)
-        return;
-    if (self->ready ==
-        THREAD_ATTENTION) { /* from a constructor; or the last one was not looked at */
-        if (sp > self->image_call_sp)
-            self->image_call_sp = sp;
-        return;
-    }
-    self->image_call_sp = sp;
-    __atomic_fetch_add(&images->calls, 1, __ATOMIC_ACQ_REL);
-    self->ready = THREAD_ATTENTION;
-}
-
-enum image_call { CALL_OPEN, CALL_OPEN_SPACE, CALL_CLOSE, CALL_SYMBOL };
-
-/* The function to jump to. */
-__attribute__((used)) static void *image_call(uintptr_t sp, enum image_call which)
-{
-    real_get();
-    struct trace_thread *self = trace_self;
-    if (which != CALL_SYMBOL)
-        call_begins(sp);
-    else if (self && self->ready == THREAD_ATTENTION && !self->busy && tracer_page->ready)
-        attend(self, sp);
-    void *const functions[] = {real.dlopen, real.dlmopen, real.dlclose, real.dlsym};
-    return functions[which];
-}
-
-/* Keeps the arguments, and jumps: the real function sees its caller's return address. */
-__asm__(".macro image_call_hook name, which\n"
-        ".globl \\name\n"
-        ".type \\name, @function\n"
-        "\\name:\n"
-        "    .cfi_startproc\n"
-        "    push %rdi\n"
-        "    .cfi_adjust_cfa_offset 8\n"
-        "    push %rsi\n"
-        "    .cfi_adjust_cfa_offset 8\n"
-        "    push %rdx\n"
-        "    .cfi_adjust_cfa_offset 8\n"
-        "    lea 32(%rsp), %rdi\n"
-        "    mov $\\which, %esi\n"
-        "    call image_call\n"
-        "    pop %rdx\n"
-        "    .cfi_adjust_cfa_offset -8\n"
-        "    pop %rsi\n"
-        "    .cfi_adjust_cfa_offset -8\n"
-        "    pop %rdi\n"
-        "    .cfi_adjust_cfa_offset -8\n"
-        "    jmp *%rax\n"
-        "    .cfi_endproc\n"
-        ".size \\name, . - \\name\n"
-        ".endm\n"
-        ".text\n"
-        "image_call_hook dlopen, 0\n"
-        "image_call_hook dlmopen, 1\n"
-        "image_call_hook dlclose, 2\n"
-        "image_call_hook dlsym, 3\n");
 
 /* --- at the start --------------------------------------------------------------------------------------- */
 
@@ -408,12 +351,20 @@ static void find_loader(void)
     }
 }
 
+/* The loader has done its work before anybody allocates. */
+static bool nobody_else(void)
+{
+    return true;
+}
+
 bool images_begin(struct tracer *tracer)
 {
     images = sys_map_wiped(sizeof(*images));
     if (!images)
         return false;
-    look(tracer, 0);
+    images_look(tracer, nobody_else);
+    for (uint32_t i = 0; i < images->nr; i++)
+        images->loaded[i].is_first = 1;
     image_ranges_on_unknown(image_met);
     find_loader();
     tracer->real_image = image_ranges_find((uintptr_t)real.malloc).image;

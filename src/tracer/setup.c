@@ -23,6 +23,7 @@
 #include "recording/region_socket.h"
 #include "tracer/children.h"
 #include "tracer/environment.h"
+#include "tracer/image_calls.h"
 #include "tracer/images.h"
 #include "tracer/real.h"
 #include "tracer/syscalls.h"
@@ -170,6 +171,7 @@ static const char *begin_tracing(struct tracer *tracer, struct region_header *re
         return "there is no memory for the tracer's own state";
     region->pid = tracer->pid;
     children_begin();
+    image_calls_begin();
     if (!images_begin(tracer))
         return "there is no memory for the tracer's own state";
     __atomic_store_n(&region->state, REGION_TRACING, __ATOMIC_RELEASE);

@@ -95,3 +95,11 @@ void slots_forget(const struct slots_image *image)
         if (set_image[set] == image->image)
             set_image[set] = 0;
 }
+
+bool slots_are_set(const struct slots_image *image)
+{
+    for (unsigned set = 0; set < SLOTS_SETS; set++)
+        if (set_image[set] == image->image)
+            return true;
+    return false;
+}

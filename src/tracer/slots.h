@@ -19,6 +19,7 @@ struct slots_image {
 uint32_t slots_patch(struct tracer *tracer, const struct slots_image *image);
 /* The image was unloaded: what is kept for it is free for another. */
 void slots_forget(const struct slots_image *image);
+bool slots_are_set(const struct slots_image *image);
 
 /* --- slot_functions.c ------------------------------------------------------------------------------- */
 

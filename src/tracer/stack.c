@@ -143,6 +143,14 @@ static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
     return site_of(memory, region);
 }
 
+/* Whose polls allocate here: known also where no debug info tells it from the stack. */
+static void tell_owner(const struct trace_thread *thread, uint32_t site)
+{
+    struct region_site *rows = tracer_page->sites;
+    if (site && rows && thread->task && !rows[site].type)
+        rows[site].type = thread->task->type;
+}
+
 uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start)
 {
     struct stack_memory *memory = thread->stack;
@@ -156,5 +164,7 @@ uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start
         if (first_changed(end - stack_frame_at(memory, nr)->nr_cells, end) == end)
             return memory->site;
     }
-    return find_site(memory, tracer_page->region, &state);
+    uint32_t site = find_site(memory, tracer_page->region, &state);
+    tell_owner(thread, site);
+    return site;
 }

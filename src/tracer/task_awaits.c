@@ -50,7 +50,8 @@ static bool enter_block(struct chain *chain, uint64_t addr, uint64_t bytes)
         const struct region_live *entry = live_find(chain->tracer, start);
         uint64_t owner = entry ? __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE) : 0;
         uint64_t length = entry ? entry->block & (((uint64_t)1 << 40) - 1) : 0;
-        if (owner & REGION_LIVE_PRESENT && !(start & 7) && is_within(addr, bytes, start, length)) {
+        if (owner && task_block_starts_at(chain->tracer, owner, start) &&
+            is_within(addr, bytes, start, length)) {
             chain->block = start;
             chain->block_bytes = length;
             return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The functions in the slots of task vtables: poll, schedule, shutdown.  Each gets the task's header, in
- * which the vtable is found, so three functions are enough for all types.
+ * The functions in the slots of task vtables.  Each gets the task's header, in which the vtable is found, so one
+ * function a slot is enough for all types.
  *
  * A poll's beginning is the poller's alone, as tokio hands a task to one at a time.  Its end is not: as soon
  * as the task is idle the next thread may begin, so what is counted at the end is counted atomically.  The
@@ -41,7 +41,8 @@ static inline uint32_t guess(const struct tracer *tracer, struct trace_thread *t
                              const struct task_header *header)
 {
     uint32_t id = *guess_of(thread, header);
-    return __builtin_expect(tracer->tasks[id].cell_addr == (uintptr_t)header, 1) ? id : 0;
+    uint64_t cell = __atomic_load_n(&tracer->tasks[id].cell_addr, __ATOMIC_RELAXED);
+    return __builtin_expect(cell == (uintptr_t)header, 1) ? id : 0;
 }
 
 /* The same, for certain; 0: the cell is in no table. */
@@ -269,4 +270,33 @@ void task_hook_shutdown(struct task_header *header)
     if (!call.flags.is_cell_freed && task_state(header) & TASK_IS_COMPLETE)
         see_end(tracer, &call);
     let_go(thread, &call);
+}
+
+/* --- the JoinHandle ------------------------------------------------------------------------------ */
+
+/* Only of a task that was cancelled is it not known how it ended: see task_end.c. */
+static void see_output(struct task_header *header)
+{
+    const uint64_t both = TASK_IS_COMPLETE | TASK_IS_CANCELLED;
+    struct trace_thread *thread = thread_here(tracer_page);
+    uint32_t id = thread && (task_state(header) & both) == both ? look_up(thread, header) : 0;
+    struct region_task *task = id ? &tracer_page->tasks[id] : NULL;
+    if (task)
+        task_end_read(task, vtable_of(task), header);
+}
+
+void task_hook_read_output(struct task_header *header, void *into, const void *waker)
+{
+    const struct task_vtable *vtable = find_vtable(header);
+    see_output(header);
+    if (vtable)
+        vtable->read_output(header, into, waker);
+}
+
+void task_hook_drop_join_handle(struct task_header *header)
+{
+    const struct task_vtable *vtable = find_vtable(header);
+    see_output(header);
+    if (vtable)
+        vtable->drop_join_handle(header);
 }

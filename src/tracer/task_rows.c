@@ -7,7 +7,7 @@
  * Two waits, both for a few instructions of another thread: an entry of the live table with both
  * REGION_LIVE_CELL and REGION_LIVE_MAYBE is being looked at; and a cell is not given back to the
  * allocator while another thread is on its way out of a poll of it, where it reads the state.  Both
- * end after a second at most, so that nothing hangs whatever a signal handler or a debugger does.
+ * end after ten seconds at most, so that nothing hangs whatever a signal handler or a debugger does.
  */
 #include "tracer/tasks_part.h"
 
@@ -16,7 +16,7 @@
 enum { TYPE_THREADS = 1, SPINS = 1000 };
 #define ROW_SHIFT 24
 #define TICK_MASK (((uint64_t)1 << 36) - 1)
-#define LONGEST_WAIT_NS 1000000000u
+#define LONGEST_WAIT_NS ((uint64_t)10 * 1000000000)
 #define EXAMINED (REGION_LIVE_CELL | REGION_LIVE_MAYBE)
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -112,14 +112,6 @@ static void examine_end(struct region_live *entry, uint64_t owner)
     __atomic_store_n(&entry->owner, owner, __ATOMIC_RELEASE);
 }
 
-/* Does the entry's block start at `addr`?  In its granule it may start at two places. */
-static bool starts_at(const struct tracer *tracer, uint64_t owner, uintptr_t addr)
-{
-    uint32_t place = tracer->live_index[addr >> REGION_SPAN_BITS];
-    uint64_t in_granule = addr & (((uint64_t)1 << (place >> 24)) - 1);
-    return owner & REGION_LIVE_PRESENT && in_granule == (owner & REGION_LIVE_HALF ? 16 : 0);
-}
-
 static uint64_t tick_of(uint64_t owner)
 {
     return owner >> ROW_SHIFT & TICK_MASK;
@@ -157,7 +149,7 @@ uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
     struct region_live *entry = live_find(tracer, (uintptr_t)header);
     for (;;) {
         uint64_t owner = entry ? settled_owner(tracer, entry) : 0;
-        if (!starts_at(tracer, owner, (uintptr_t)header))
+        if (!task_block_starts_at(tracer, owner, (uintptr_t)header))
             return 0;
         uint32_t id = (uint32_t)tick_of(owner) & (REGION_MAX_ROWS - 1);
         if (owner & REGION_LIVE_CELL)
@@ -187,7 +179,7 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
     uintptr_t block = __atomic_exchange_n(&thread->maybe_cell, 0, __ATOMIC_ACQUIRE);
     struct region_live *entry = block ? live_find(tracer, block) : NULL;
     uint64_t owner = entry ? __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE) : 0;
-    if ((owner & EXAMINED) != REGION_LIVE_MAYBE || !starts_at(tracer, owner, block) ||
+    if ((owner & EXAMINED) != REGION_LIVE_MAYBE || !task_block_starts_at(tracer, owner, block) ||
         !examine_begin(entry, owner))
         return;
     const struct task_header *header = (const struct task_header *)block;
@@ -261,7 +253,7 @@ static void end_cell(struct tracer *tracer, struct trace_thread *thread, struct 
     }
     /* So that what is made of this memory is not taken for a task before it is written. */
     header->vtable = NULL;
-    task->cell_addr = 0;
+    __atomic_store_n(&task->cell_addr, 0, __ATOMIC_RELAXED);
     task->freed_ns = trace_now_coarse(tracer);
     if (call)
         call->flags.is_cell_freed = true;

@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Reads what lies between variables, too; only tests are built with sanitizers. */
+#define READS_ALL __attribute__((no_sanitize("address")))
+
 enum {
     NR_FUNCTIONS = 7,
     NR_WORDS = 10,
@@ -80,7 +83,7 @@ static bool table_make_room(void)
 
 const struct task_vtable *task_vtable_find_copy(const uint64_t *addr)
 {
-    static const uint8_t others[] = {2, 3, 4, 5, WORD_TRAILER, WORD_SCHEDULER, WORD_ID};
+    static const uint8_t others[] = {2, 5, WORD_TRAILER, WORD_SCHEDULER, WORD_ID};
     const struct task_vtables *table = __atomic_load_n(&task_vtables, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; table && i <= table->mask; i++) {
         const uint64_t *known = table->rows[i].addr;
@@ -137,7 +140,7 @@ static bool is_code(const struct image *image, uint64_t addr)
     return false;
 }
 
-static bool is_vtable(const struct image *image, const uint64_t *words)
+static READS_ALL bool is_vtable(const struct image *image, const uint64_t *words)
 {
     uint64_t trailer = words[WORD_TRAILER], scheduler = words[WORD_SCHEDULER], id = words[WORD_ID];
     uint64_t first = id < scheduler ? id : scheduler; /* tokio's order: the scheduler */
@@ -201,6 +204,8 @@ static bool add_vtable(struct tracer *tracer, const struct image *image, const u
         .poll = (task_function *)words[TASK_SLOT_POLL],
         .schedule = (task_function *)words[TASK_SLOT_SCHEDULE],
         .shutdown = (task_function *)words[TASK_SLOT_SHUTDOWN],
+        .drop_join_handle = (task_function *)words[TASK_SLOT_DROP_JOIN_HANDLE],
+        .read_output = (task_read_function *)words[TASK_SLOT_READ_OUTPUT],
         .image = image->row,
         .trailer_offset = (uint32_t)words[WORD_TRAILER],
         .scheduler_offset = (uint32_t)words[WORD_SCHEDULER],
@@ -225,9 +230,18 @@ static bool add_vtable(struct tracer *tracer, const struct image *image, const u
 
 static void set_slots(uint64_t *words)
 {
-    __atomic_store_n(&words[TASK_SLOT_POLL], (uintptr_t)task_hook_poll, __ATOMIC_RELEASE);
-    __atomic_store_n(&words[TASK_SLOT_SCHEDULE], (uintptr_t)task_hook_schedule, __ATOMIC_RELEASE);
-    __atomic_store_n(&words[TASK_SLOT_SHUTDOWN], (uintptr_t)task_hook_shutdown, __ATOMIC_RELEASE);
+    const struct {
+        int slot;
+        uintptr_t hook;
+    } hooks[] = {
+        {TASK_SLOT_SCHEDULE, (uintptr_t)task_hook_schedule},
+        {TASK_SLOT_READ_OUTPUT, (uintptr_t)task_hook_read_output},
+        {TASK_SLOT_DROP_JOIN_HANDLE, (uintptr_t)task_hook_drop_join_handle},
+        {TASK_SLOT_SHUTDOWN, (uintptr_t)task_hook_shutdown},
+        {TASK_SLOT_POLL, (uintptr_t)task_hook_poll},
+    };
+    for (size_t i = 0; i < sizeof(hooks) / sizeof(*hooks); i++)
+        __atomic_store_n(&words[hooks[i].slot], hooks[i].hook, __ATOMIC_RELEASE);
 }
 
 /* Part of a segment that the loader made read-only after relocating it; *end <= *start: none. */
@@ -262,8 +276,8 @@ static bool protect(const struct image *image, const ElfW(Phdr) * segment, const
     return start >= end || mprotect((void *)start, end - start, PROT_READ | protection) == 0;
 }
 
-static uint32_t hook_segment(struct tracer *tracer, const struct image *image,
-                             const ElfW(Phdr) * segment)
+static READS_ALL uint32_t hook_segment(struct tracer *tracer, const struct image *image,
+                                       const ElfW(Phdr) * segment)
 {
     uint64_t *words = (uint64_t *)((image->bias + segment->p_vaddr + 7) & ~(uintptr_t)7);
     const uint64_t *end =
@@ -292,7 +306,7 @@ static bool may_have_vtables(const struct image *image, const ElfW(Phdr) * segme
            (segment->p_flags & PF_W || !image->bias);
 }
 
-static bool has_vtable(const struct image *image)
+static READS_ALL bool has_vtable(const struct image *image)
 {
     for (uint32_t i = 0; i < image->nr_phdrs; i++) {
         const ElfW(Phdr) *segment = &image->phdrs[i];

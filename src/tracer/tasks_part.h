@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the files behind tracer/tasks.h share: tokio's task header, the vtables that are hooked, one call
- * of a hooked function, and the life of a task's row.
+ * What the files behind tracer/tasks.h share: one call of a hooked function, and the life of a task's row.
  *
  * A cell's memory is only read by who may: who holds a reference to the task (each caller of a vtable's
  * function does), who frees it, and the poll hook on its way out, for which a free by another thread waits
@@ -9,29 +8,7 @@
  */
 #pragma once
 
-#include "tracer/tasks.h"
-
-/* tokio's Header, since 1.21. */
-struct task_header {
-    uint64_t state; /* atomic */
-    uint64_t queue_next;
-    const uint64_t *vtable;
-    uint64_t owner_id;
-};
-
-/* Of the state word, since 1.0; the references are above. */
-enum {
-    TASK_IS_RUNNING = 1,
-    TASK_IS_COMPLETE = 2,
-    TASK_HAS_JOIN_INTEREST = 8,
-    TASK_IS_CANCELLED = 32,
-    TASK_REFERENCES_SHIFT = 6,
-};
-
-static inline uint64_t task_state(const struct task_header *header)
-{
-    return __atomic_load_n(&header->state, __ATOMIC_ACQUIRE); /* pairs with tokio's transitions */
-}
+#include "tracer/task_vtables.h"
 
 /* Columns of struct region_task without a name. */
 static inline uint64_t *task_exits(struct region_task *task)
@@ -42,62 +19,24 @@ static inline uint64_t *task_notes(struct region_task *task)
 {
     return &task->reserved[1]; /* atomic; TASK_NOTE_* */
 }
-enum { TASK_NOTE_SHUTDOWN = 1 /* its runtime dropped it while it was being polled */ };
-
-/* --- task_vtables.c ---------------------------------------------------------------------------- */
-
-typedef void task_function(struct task_header *header);
-enum { TASK_SLOT_POLL, TASK_SLOT_SCHEDULE, TASK_SLOT_SHUTDOWN = 6, NR_TASK_SLOTS };
-
-/* A vtable that is hooked; written before its slots are set. */
-struct task_vtable {
-    const uint64_t *addr; /* 0: this place of the table is free */
-    task_function *poll, *schedule, *shutdown;
-    uint32_t type;        /* row of REGION_TYPES */
-    uint32_t image;       /* row of REGION_IMAGES */
-    uint32_t is_blocking; /* of spawn_blocking or a worker's loop */
-    uint32_t counter;     /* of polls, in struct region_thread: where it is, bytes */
-    uint32_t scheduler_offset, id_offset, trailer_offset;
+enum {
+    TASK_NOTE_SHUTDOWN = 1, /* its runtime dropped it while it was being polled */
+    /* What a JoinHandle found, before the poll that stored it had returned: */
+    TASK_NOTE_OUTPUT = 2,
+    TASK_NOTE_CANCEL_ERROR = 4,
 };
 
-/* A hash table, replaced as a whole when it is half full. */
-struct task_vtables {
-    unsigned shift;
-    uint32_t nr, mask;
-    struct task_vtable rows[];
-};
-extern struct task_vtables *task_vtables; /* NULL: nothing is hooked; atomic */
-
-static inline uint32_t task_vtable_hash(const struct task_vtables *table, const uint64_t *addr)
+/* Does the entry's block start at `addr`?  In a granule of 32 bytes it may start at two places. */
+static inline bool task_block_starts_at(const struct tracer *tracer, uint64_t owner, uintptr_t addr)
 {
-    return (uint32_t)(((uint64_t)(uintptr_t)addr * 0x9e3779b97f4a7c15u) >> table->shift);
+    enum { TWO_PLACES_LOG2 = 5 };
+    unsigned granule_log2 = tracer->live_index[addr >> REGION_SPAN_BITS] >> 24;
+    bool is_half = owner & REGION_LIVE_HALF;
+    if (!(owner & REGION_LIVE_PRESENT))
+        return false;
+    return granule_log2 == TWO_PLACES_LOG2 ? !(addr & 15) && is_half == !!(addr & 16)
+                                           : !(addr & (((uintptr_t)1 << granule_log2) - 1));
 }
-
-/* NULL: not one of ours. */
-static inline const struct task_vtable *task_vtable_find(const uint64_t *addr)
-{
-    const struct task_vtables *table =
-        __atomic_load_n(&task_vtables, __ATOMIC_ACQUIRE); /* pairs with task_vtables.c: publish */
-    if (!table)
-        return NULL;
-    for (uint32_t i = task_vtable_hash(table, addr);; i++) {
-        const struct task_vtable *row = &table->rows[i & table->mask];
-        if (row->addr == addr)
-            return row;
-        if (!row->addr)
-            return NULL;
-    }
-}
-
-/* By row of REGION_TYPES. */
-enum { TASK_MAX_TYPES = 1 << 16 };
-extern const struct task_vtable *task_type_vtables[TASK_MAX_TYPES];
-
-/* Of a vtable that is a copy of one of ours: the one whose other words are the same; NULL: none. */
-const struct task_vtable *task_vtable_find_copy(const uint64_t *addr);
-
-/* The functions that are put into the slots: task_hooks.c. */
-task_function task_hook_poll, task_hook_schedule, task_hook_shutdown;
 
 /* --- one call of a hooked function ------------------------------------------------------------- */
 
@@ -138,6 +77,9 @@ void task_release(struct trace_thread *thread, struct region_task *task);
 /* How the task ended in `call`; REGION_END_NOT: it did not, or not in this one.  `state` is the present one;
  * the cell is still there. */
 enum region_task_end task_end_of_call(const struct task_call *call, uint64_t state);
+/* A JoinHandle is about to take or drop what the task left. */
+void task_end_read(struct region_task *task, const struct task_vtable *vtable,
+                   const struct task_header *header);
 /* Its cell is freed by something else, and no call saw how it ended. */
 enum region_task_end task_end_unseen(const struct region_task *task);
 

@@ -14,8 +14,8 @@
 #include <sys/prctl.h>
 
 #include "tracer/hooks.h"
+#include "tracer/image_calls.h"
 #include "tracer/image_ranges.h"
-#include "tracer/images.h"
 #include "tracer/real.h"
 #include "tracer/setup.h"
 #include "tracer/stack.h"
@@ -187,6 +187,6 @@ enum thread_access thread_enter(const struct stack_start *start)
         return THREAD_PASS;
     if (self->busy)
         return THREAD_BUSY;
-    images_attend(self, start);
+    image_calls_attend(self, start);
     return THREAD_TRACE;
 }

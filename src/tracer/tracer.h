@@ -19,7 +19,7 @@
 
 struct stack_memory; /* tracer/stack.h */
 
-enum { THREAD_READY = 1, THREAD_ATTENTION = 2 /* images may have changed: tracer/images.h */ };
+enum { THREAD_READY = 1, THREAD_ATTENTION = 2 /* images may have changed: tracer/image_calls.h */ };
 
 /* One thread; mapped when it first allocates, used again by another after its end. */
 struct trace_thread {
@@ -44,6 +44,7 @@ struct trace_thread {
     uintptr_t
         image_call_sp; /* THREAD_ATTENTION: the stack of the program's call of dlopen or dlclose */
     uint32_t nr_end_rounds; /* of pthread key destructors */
+    uint32_t image_tries;   /* looks since that call returned */
     struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
     uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
     uint32_t cells[64];     /* tasks that it met lately, by the address of their cells: a guess */

@@ -12,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -35,6 +36,8 @@ def run(arguments):
     `snapshot PID` looks at the demo server under tools/with_load; what differs from run to run (the
     process id, how long the stop took) is shown as in README.
     """
+    if arguments.startswith("run "):
+        return run_traced(arguments)
     command = [ASYNCMEM, *(word.replace(SHOWN, PROGRAMS) for word in arguments.split())]
     if command[1] == "snapshot":
         command = [ROOT / "tools/with_load", f"{PROGRAMS}/release/demo-server",
@@ -68,6 +71,24 @@ def block(arguments):
             f"<!-- made with {rustc()} -->\n<!-- end -->\n")
 
 
+def run_traced(arguments):
+    """Of the report of a traced run what stands out, and who held what at its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [ASYNCMEM, "run", "-o", f"{folder}/run", *arguments.replace(SHOWN, PROGRAMS).split()[1:]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+                              env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
+    text = re.sub(r"\bpid \d+", f"pid {PID}", done.stderr.replace(PROGRAMS, SHOWN))
+    parts = re.split(r"\n\n(?=\S)", text)
+    shown = [part for part in parts if part.startswith(("What stands", "Who held what before"))]
+    return "\n\n  [...]\n\n".join([parts[0] + "\n\n" + shown[0], *shown[1:]])
+
+
+def loose_run(text):
+    """Of a traced run that README and every run must say: how it ended, and what leaks."""
+    return sorted(set(re.findall(r"ended with exit status \d|tasks of deliver never finished: they waited at \S+|"
+                                 r"tasks of `deliver`|in `packet`|lost no event", re.sub(r"\s*\n\s*", " ", text))))
+
+
 class Outputs(unittest.TestCase):
     def test_outputs_are_those_of_this_program(self):
         blocks = BLOCK.findall(README.read_text())
@@ -80,6 +101,9 @@ class Outputs(unittest.TestCase):
                 shown = f"<!-- output: {arguments} -->\n{text}<!-- end -->\n"
                 if arguments.startswith("snapshot"):
                     shown, now = loose(shown), loose(now)
+                if arguments.startswith("run"):
+                    shown, now = loose_run(shown), loose_run(now)
+                    self.assertEqual(len(now), 5)
                 self.assertEqual(shown, now, "README is out of date: run `make readme`")
 
     def test_the_two_commands_are_shown(self):

@@ -97,7 +97,7 @@ class Status(unittest.TestCase):
             done = finish(place.start(command))
             self.assertEqual(done.status, status, command)
             self.assertEqual(done.status, plain(["env", *command]).status)
-            self.assertIn(str(command[0]), done.err)
+            self.assertIn(str(command[0]), done.told)
 
     def test_wrong_usage(self):
         for words in ((), ("--stacks", "some", "true"), ("--checkpoint", "0", "true"), ("--nonsense", "true"),
@@ -333,7 +333,7 @@ class Surroundings(unittest.TestCase):
     def test_own_preload_stays(self):
         place = Place(self)
         env = place.environment(witness=True)
-        place.both = self.both([sys.executable, "-c", "import os; print(os.environ['LD_PRELOAD']); os.system('echo $LD_PRELOAD')"],
+        self.both([sys.executable, "-c", "import os; print(os.environ['LD_PRELOAD']); os.system('echo $LD_PRELOAD')"],
                                env=env)
 
     def test_files_and_limits(self):
@@ -577,7 +577,7 @@ class Children(unittest.TestCase):
         place = Place(self)
         done = finish(place.start([sys.executable, "-c", self.SCRIPT], *options, env=place.environment(witness=False)))
         self.assertEqual(done.status, 0, done.err)
-        return place, done.out.split(), done.err
+        return place, done.out.split(), done.told
 
     def test_hidden(self):
         place, (_, *seen), _ = self.run_script()

@@ -30,27 +30,27 @@ def needs(*commands):
 class Real(unittest.TestCase):
     maxDiff = None
 
-    def check_counts(self, place, at_least, *, slack=0, file=None):
+    def check_counts(self, place, at_least, *, slack=0, file=None, but=()):
         """`slack`: events that other threads may have been counting when the process ended."""
         document = place.report(file)
-        self.assertEqual(lost(document, but=("children",)), {})
+        self.assertEqual(lost(document, but=("children", *but)), {})
         totals, counts = document["totals"], place.counts(document["pid"])
         self.assertGreaterEqual(totals["allocations"], at_least)
         for key in ("allocations", "frees"):
-            self.assertLessEqual(abs(totals[key] - counts[key]), slack, key)
+            self.assertLessEqual(abs(totals[key] - counts[key]), slack, f"{key}: {totals} {counts}")
         if not slack:
             self.assertEqual((totals["allocated_bytes"], totals["live_bytes"]),
                              (counts["allocated_bytes"], counts["live_bytes"]))
         return document
 
-    def check(self, command, at_least=MILLION, *, env=None, slack=0, **how):
+    def check(self, command, at_least=MILLION, *, env=None, slack=0, but=(), **how):
         expected = plain(command, env={**os.environ, **(env or {})}, **how)
         self.assertEqual(expected.status, 0, expected.err[-500:])
         place = Place(self)
         result = finish(place.start(command, env=place.environment(env=env), **how))
         self.assertEqual((result.status, result.err), (0, expected.err))
         self.assertTrue(result.out == expected.out, "another output")
-        return self.check_counts(place, at_least, slack=slack)
+        return self.check_counts(place, at_least, slack=slack, but=but)
 
 
 class Compiled(Real):
@@ -111,10 +111,11 @@ class Interpreted(Real):
 
     @needs("node")
     def test_node(self):
+        """Code that is made at run time has no unwind tables: those stacks end early, or are guessed, and that is told."""
         script = "const crypto = require('crypto'); let text = '';" \
                  "for (let i = 0; i < 100000; i++) text = crypto.createHash('sha256').update(text + i).digest('hex');" \
                  "console.log(text)"
-        self.check(["node", "-e", script], slack=64)
+        self.check(["node", "-e", script], slack=64, but=("stack_broken", "stack_guessed"))
 
 
 def fast_import(folder, commits):
@@ -203,7 +204,7 @@ class Git(Real):
             self.assertEqual(finish(process).status, 0)
         packed = hashlib.sha256((place.folder / "pack").read_bytes()).hexdigest()
         self.assertEqual(packed, expected.split()[0])
-        self.check_counts(place, 100_000)
+        self.check_counts(place, 10_000)
 
 
 @needs("redis-server", "redis-benchmark")
@@ -216,13 +217,14 @@ class Redis(Real):
 
     def serve(self, start, socket):
         """A fixed load, then a random one; a digest of all keys after the first."""
-        process = start(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"])
+        process = start(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no",
+                         "--enable-debug-command", "yes"])
         wait_until("redis listens", lambda: os.path.exists(socket) and process.poll() is None)
         load = "".join(f"SET key:{i} value:{i * i}\nRPUSH list:{i % 100} {i}\nHSET hash:{i % 50} {i} {i}\n"
                        for i in range(30_000))
         self.ask(socket, "--pipe", text=load.replace("\n", "\r\n"))
         answers = [self.ask(socket, "debug", "digest"), self.ask(socket, "dbsize"),
-                   self.ask(socket, "lrange", "list:7", "0", "-1"), self.ask(socket, "hgetall", "hash:3")]
+                   self.ask(socket, "lrange", "list:7", "0", "-1"), self.ask(socket, "hget", "hash:3", "253")]
         subprocess.run(["redis-benchmark", "-s", socket, "-q", "-n", "100000", "-r", "10000", "-t",
                         "set,get,lpush,hset,zadd"], check=True, capture_output=True, timeout=300)
         self.ask(socket, "flushall")
@@ -275,8 +277,8 @@ class Postgres(Real):
         except subprocess.CalledProcessError:
             return False
 
-    def bench(self, words):
-        return [self.bin / "pgbench", "-h", self.place.folder, "-U", "postgres", "--random-seed=1", *words, "postgres"]
+    def bench(self, *words):
+        return [self.bin / "pgbench", "-h", self.place.folder, "-U", "postgres", *words, "postgres"]
 
     def test_server_and_client(self):
         """Both are traced; the client has the million."""
@@ -284,12 +286,13 @@ class Postgres(Real):
                                   file=self.place.folder / "server.amem", wrapper=as_postgres([]))
         self.addCleanup(lambda: ended(server.pid) or server.terminate())
         wait_until("postgres answers", self.answers)
-        self.do(*self.bench(["-i", "-s", "1", "-q"]))
-        expected = self.run_load([str(word) for word in self.bench(["-c", "4", "-t", "7000"])], None)
-        self.do(*self.bench(["-i", "-s", "1", "-q"]))
+        self.do(*self.bench("-i", "-s", "1", "-q"))
+        load = self.bench("--random-seed=1", "-c", "4", "-t", "7000")
+        expected = self.run_load(load, None)
+        self.do(*self.bench("-i", "-s", "1", "-q"))
         client = Place(self)
         client.folder.chmod(0o777)
-        self.assertEqual(self.run_load(self.bench(["-c", "4", "-t", "7000"]), client), expected)
+        self.assertEqual(self.run_load(load, client), expected)
         self.check_counts(client, MILLION)
         kill(self.postmaster(), 2)
         self.assertEqual(finish(server).status, 0)

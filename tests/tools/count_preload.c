@@ -23,9 +23,9 @@
 
 enum {
     SPAN_BITS =
-        26, /* sizes are in a table for each 64 MB of address space, a row for each 16 bytes */
+        26, /* sizes are in a table for each 64 MB of address space, a row for each 8 bytes */
     NR_SPANS = 1 << 21,
-    SPAN_ROWS = 1 << (SPAN_BITS - 4),
+    SPAN_ROWS = 1 << (SPAN_BITS - 3),
     EARLY_BYTES = 1 << 16,
 };
 
@@ -164,7 +164,7 @@ static uint64_t *size_row(const void *block)
         else
             munmap(made, SPAN_ROWS * sizeof(*made));
     }
-    return &rows[(addr & (((uint64_t)1 << SPAN_BITS) - 1)) >> 4];
+    return &rows[(addr & (((uint64_t)1 << SPAN_BITS) - 1)) >> 3];
 }
 
 static void *made(void *block, size_t nr_bytes)

@@ -30,7 +30,7 @@
 #include "recording/region.h"
 #include "recording/region_socket.h"
 
-enum { MAX_REGIONS = 4096, TICK_MS = 4 };
+enum { MAX_REGIONS = 4096, MAX_PEERS = 256, TICK_MS = 4 };
 
 struct host {
     struct region_options options;
@@ -44,6 +44,8 @@ struct host {
     struct region regions[MAX_REGIONS];
     pid_t pids[MAX_REGIONS];
     size_t nr_regions;
+    int peers[MAX_PEERS];
+    size_t nr_peers;
 };
 
 static struct host host;
@@ -95,7 +97,7 @@ static uint32_t count_execs(pid_t pid)
     return nr;
 }
 
-/* One process that asks; it closes the socket when it is done, so that it is waited for. */
+/* One process that asks. */
 static void serve(void)
 {
     int peer = accept4(host.listener, NULL, NULL, SOCK_CLOEXEC);
@@ -118,13 +120,23 @@ static void serve(void)
         fd = region->fd;
     }
     send_region(peer, fd);
-    struct pollfd wait = {peer, POLLIN, 0};
-    ssize_t got = 0;
-    if (poll(&wait, 1, 0) > 0)
-        got = recv(peer, host.reason, REGION_REASON_BYTES, 0);
-    if (got > 0)
-        host.reason[got] = '\0';
-    close(peer);
+    host.peers[host.nr_peers++ % MAX_PEERS] = peer;
+}
+
+/* Reasons why somebody steps aside, until the other end is closed. */
+static void hear_peers(void)
+{
+    for (size_t i = 0; i < host.nr_peers && i < MAX_PEERS; i++) {
+        char text[REGION_REASON_BYTES];
+        ssize_t got =
+            host.peers[i] < 0 ? -1 : recv(host.peers[i], text, sizeof(text), MSG_DONTWAIT);
+        if (got > 0)
+            snprintf(host.reason, sizeof(host.reason), "%.*s", (int)got, text);
+        if (got == 0) {
+            close(host.peers[i]);
+            host.peers[i] = -1;
+        }
+    }
 }
 
 static void futex_wake(uint32_t *word)
@@ -183,6 +195,7 @@ static int run_program(void)
         struct pollfd wait = {host.listener, POLLIN, 0};
         if (poll(&wait, 1, TICK_MS) > 0)
             serve();
+        hear_peers();
         for (size_t i = 0; i < host.nr_regions; i++)
             answer(&host.regions[i]);
         if (host.kill_ms >= 0 && now_ms() - started >= (double)host.kill_ms) {
@@ -190,8 +203,10 @@ static int run_program(void)
             host.kill_ms = -1;
         }
         int status;
-        if (waitpid(host.child, &status, WNOHANG) == host.child)
+        if (waitpid(host.child, &status, WNOHANG) == host.child) {
+            hear_peers();
             return status;
+        }
     }
 }
 

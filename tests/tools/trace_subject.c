@@ -273,44 +273,6 @@ static int run_threads(int argc, char **argv)
     return 0;
 }
 
-/* --- signals -------------------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t nr_signals;
-static volatile sig_atomic_t is_in_allocator;
-
-static void on_signal(int number)
-{
-    (void)number;
-    nr_signals++;
-    if (is_in_allocator)
-        return; /* glibc itself is not made for that */
-    void *blocks[4];
-    for (int i = 0; i < 4; i++)
-        blocks[i] = malloc(40 + (size_t)i);
-    for (int i = 0; i < 4; i++)
-        free(blocks[i]);
-}
-
-/* signals MS: a handler that allocates comes at any instruction of hooks (trace_signal.c sees to that), or on
- * a timer, here. */
-static int run_signals(int argc, char **argv)
-{
-    long seconds = argc > 0 ? atol(argv[0]) : 1;
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigaction(SIGALRM, &action, NULL);
-    struct itimerval often = {{0, 100}, {0, 100}};
-    setitimer(ITIMER_REAL, &often, NULL);
-    start_workers(1, 0);
-    time_t until = time(NULL) + seconds;
-    while (time(NULL) < until)
-        for (int i = 0; i < 1000; i++)
-            step(&workers[0]);
-    struct itimerval never = {0};
-    setitimer(ITIMER_REAL, &never, NULL);
-    check(nr_signals > 0, "signals");
-    return 0;
-}
-
 /* --- processes ------------------------------------------------------------------------------------------- */
 
 /* What a child does with blocks that are not its own. */
@@ -429,7 +391,7 @@ static int run_exec(int argc, char **argv)
     }
     check(left == 0, "exec");
     for (char **word = environ; *word; word++)
-        if (strncmp(*word, "LD_PRELOAD=", 11) == 0 || strncmp(*word, "ASYNCMEM", 8) == 0)
+        if (strncmp(*word, "LD_PRELOAD=", 11) == 0 || strncmp(*word, "ASYNCMEM_RUN=", 13) == 0)
             print("%s\n", *word);
     start_workers(1, 0);
     child_work(&workers[0]);
@@ -500,9 +462,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } programs[] = {
-    {"blocks", run_blocks},       {"threads", run_threads}, {"signals", run_signals},
-    {"processes", run_processes}, {"daemon", run_daemon},   {"exec", run_exec},
-    {"killed", run_killed},       {"limits", run_limits},
+    {"blocks", run_blocks}, {"threads", run_threads}, {"processes", run_processes},
+    {"daemon", run_daemon}, {"exec", run_exec},       {"killed", run_killed},
+    {"limits", run_limits},
 };
 
 int main(int argc, char **argv)

@@ -104,6 +104,27 @@ static void test_a_copied_vtable_still_works(void **state)
     world_drop(cell);
 }
 
+static void test_where_a_block_starts(void **state)
+{
+    (void)state;
+    const uint64_t there = REGION_LIVE_PRESENT, half = REGION_LIVE_PRESENT | REGION_LIVE_HALF;
+    const uintptr_t addr = (uintptr_t)1 << REGION_SPAN_BITS;
+    uint32_t *place = &tracer_state.live_index[1];
+    const uint32_t before = *place;
+    *place = 1 | 5u << 24;
+    assert_true(task_block_starts_at(&tracer_state, there, addr));
+    assert_false(task_block_starts_at(&tracer_state, there, addr + 16));
+    assert_true(task_block_starts_at(&tracer_state, half, addr + 16));
+    assert_false(task_block_starts_at(&tracer_state, half, addr));
+    assert_false(task_block_starts_at(&tracer_state, 0, addr));
+    /* Where a granule has one place the flag says nothing. */
+    *place = 1 | 3u << 24;
+    assert_true(task_block_starts_at(&tracer_state, half, addr + 16));
+    assert_true(task_block_starts_at(&tracer_state, there, addr + 8));
+    assert_false(task_block_starts_at(&tracer_state, there, addr + 4));
+    *place = before;
+}
+
 /* --- the life of a row -------------------------------------------------------------------------- */
 
 static void test_a_task_is_seen_before_its_first_poll(void **state)
@@ -321,8 +342,8 @@ static void stay_on_the_way_out(void *context)
     __atomic_and_fetch(&meeting->cell->header.state, ~(uint64_t)TASK_IS_RUNNING, __ATOMIC_ACQ_REL);
     __atomic_or_fetch(&meeting->cell->header.state, TASK_IS_COMPLETE, __ATOMIC_ACQ_REL);
     __atomic_store_n(&meeting->is_complete, 1, __ATOMIC_RELEASE);
-    for (int i = 0; i < 1000; i++)
-        sched_yield();
+    for (int i = 0; i < 20000; i++)
+        __builtin_ia32_pause();
     assert_int_equal(__atomic_load_n(&meeting->has_freed, __ATOMIC_ACQUIRE), 0);
 }
 
@@ -411,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_vtables_are_hooked_once, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copied_vtable_still_works, begin, end),
+        cmocka_unit_test_setup_teardown(test_where_a_block_starts, begin, end),
         cmocka_unit_test_setup_teardown(test_a_task_is_seen_before_its_first_poll, begin, end),
         cmocka_unit_test_setup_teardown(test_other_blocks_are_no_tasks, begin, end),
         cmocka_unit_test_setup_teardown(

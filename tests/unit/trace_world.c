@@ -25,6 +25,11 @@ bool ask_recorder(struct tracer *tracer, enum region_question question)
     return true;
 }
 
+void ask_others_wait(const struct region_header *region)
+{
+    (void)region;
+}
+
 /* --- the runtime ------------------------------------------------------------------------------- */
 
 static struct script *script_of(struct task_header *header)
@@ -106,7 +111,10 @@ static void *map(size_t bytes)
 void world_begin(void)
 {
     struct error err;
-    if (!region_make(&region, &(struct region_options){.stacks = REGION_STACKS_NONE}, &err))
+    /* Small: sanitizers keep much of the address space for themselves. */
+    static const uint64_t max_rows[NR_REGION_TABLES] = {[REGION_LIVE_CHUNKS] = 256};
+    struct region_options options = {.stacks = REGION_STACKS_NONE, .max_rows = max_rows};
+    if (!region_make(&region, &options, &err))
         abort();
     tracer_state = (struct tracer){
         .region = region.header,
@@ -157,11 +165,11 @@ uintptr_t world_allocate(size_t bytes, size_t align)
 {
     struct trace_thread *thread = world_thread();
     void *block = NULL;
-    if (posix_memalign(&block, align, bytes) != 0)
+    /* One block a granule, whatever malloc does. */
+    if (posix_memalign(&block, align < 32 ? 32 : align, (bytes + 31) & ~(size_t)31) != 0)
         abort();
     struct region_live *entry = live_place(&tracer_state, (uintptr_t)block, 5);
     uint64_t flags = task_may_be_cell(bytes, align) ? REGION_LIVE_MAYBE : 0;
-    flags |= (uintptr_t)block & 16 ? REGION_LIVE_HALF : 0;
     entry->block = bytes;
     uint64_t tick = region.header->now_ns >> region.header->lifetime_tick_ns_log2;
     __atomic_store_n(&entry->owner, REGION_LIVE_PRESENT | flags | tick << 24 | thread->task_id,

@@ -8,7 +8,6 @@ use std::hint::black_box;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc;
-use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now, JoinHandle, JoinSet, LocalSet};
@@ -52,8 +51,8 @@ fn spawn_blocking<R: Send + 'static>(
     handle
 }
 
-fn threads() -> Runtime {
-    Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().unwrap()
+fn threads(number: usize) -> Runtime {
+    Builder::new_multi_thread().worker_threads(number).enable_all().build().unwrap()
 }
 
 fn one_thread() -> Runtime {
@@ -90,13 +89,17 @@ async fn told<F: Future>(tell: oneshot::Sender<()>, then: F) -> F::Output {
     then.await
 }
 
-/// A task that waits, and has begun to.
+/// What the runtime's only thread was in the middle of is done: a task told from inside its poll.
+async fn fence(runtime: &Handle) {
+    spawn(runtime, async {}, End::Finished, 0).await.unwrap();
+}
+
+/// A task that waits, and has begun to; on a runtime of one thread.
 async fn spawn_waiting(runtime: &Handle, end: End, cancels: u64) -> JoinHandle<()> {
     let (tell, told_us) = oneshot::channel();
     let handle = spawn(runtime, told(tell, waits()), end, cancels);
     told_us.await.unwrap();
-    // It told from inside its poll; a yield of this thread does not prove that it is idle now.
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    fence(runtime).await;
     handle
 }
 
@@ -145,7 +148,6 @@ fn finish(runtime: &Runtime) {
         for _ in 0..10 {
             receive.recv().await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     });
 }
 
@@ -228,9 +230,9 @@ fn abort(runtime: &Runtime, on_one_thread: bool) {
         for told_us in waiting {
             told_us.await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        fence(&handle).await;
         drop(set);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        fence(&handle).await;
     });
 }
 
@@ -318,12 +320,12 @@ fn panics(runtime: &Runtime) {
             1,
         );
         told_us.await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        fence(&handle).await;
         dropped.abort();
         assert!(dropped.await.unwrap_err().is_panic());
         // Its output's drop panics, after it finished: tokio swallows that.
         drop(spawn(&handle, async { PanicsInDrop }, End::Finished, 0));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        fence(&handle).await;
     });
 }
 
@@ -398,12 +400,10 @@ fn blocking_waits() {
     let aborted = runtime.spawn_blocking(|| ());
     expect_blocking(aborted.id(), End::NeverPolled, 1);
     aborted.abort();
-    runtime.shutdown_background();
     go.send(()).unwrap();
-    while !first.is_finished() || !second.is_finished() || !aborted.is_finished() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    std::thread::sleep(Duration::from_millis(10));
+    // Its thread goes on until nothing waits.
+    drop(runtime);
+    assert!(first.is_finished() && second.is_finished() && aborted.is_finished());
 }
 
 /// A blocking call that runs a runtime of its own, on a thread that did so before: libc allocates for a
@@ -436,7 +436,7 @@ fn nested() {
 }
 
 fn shutdown() {
-    let runtime = threads();
+    let runtime = threads(1);
     let handle = runtime.handle().clone();
     runtime.block_on(async {
         for _ in 0..10 {
@@ -453,15 +453,16 @@ fn shutdown() {
 
 /// All of them; how many workers there were.
 pub fn all() -> usize {
-    let runtime = threads();
+    let runtime = threads(WORKERS);
     finish(&runtime);
     interleave();
-    abort(&runtime, false);
+    let one_worker = threads(1);
+    abort(&one_worker, false);
     let single = one_thread();
     abort(&single, true);
     finish(&single);
     if cfg!(panic = "unwind") {
-        panics(&runtime);
+        panics(&one_worker);
         panics(&single);
     }
     crowd();
@@ -471,5 +472,6 @@ pub fn all() -> usize {
     nested();
     shutdown();
     drop(runtime);
-    2 * WORKERS
+    drop(one_worker);
+    WORKERS + 2
 }
