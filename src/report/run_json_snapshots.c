@@ -88,8 +88,8 @@ static bool put_snapshot(struct run_json *json, const struct run_snapshot *row, 
         fwrite(json->text.data, 1, json->text.length, json->out);
         text_clear(&json->text);
         ok = snapshot_write_json(&inner, json->out, err);
-        if (ok)
-            put_groups(&json->text, &inner);
+        text_append_char(&json->text, ','); /* the document was written: nothing is left to see */
+        put_groups(&json->text, &inner);
         snapshot_report_deinit(&inner);
     } else {
         json_put_word(&json->text, "null");
