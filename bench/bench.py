@@ -12,6 +12,7 @@ import sys
 
 from heap_speed import measure_heap
 from measure import Broken, Table
+from report_speed import measure_report
 from run_speed import measure_run
 from server_speed import measure_server
 from snapshot_speed import measure_snapshot
@@ -20,7 +21,7 @@ from types_speed import measure_types
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("types", "snapshot", "heap", "run", "server"),
+    parser.add_argument("--only", choices=("types", "snapshot", "heap", "run", "server", "report"),
                         help="measure this part alone")
     parser.add_argument("--quick", action="store_true",
                         help="measure on the tests' small server, not on bench/workloads/big; a smaller heap; shorter loads")
@@ -53,6 +54,8 @@ def main():
             measure_run(table, quick=chosen.quick, nr_rounds=chosen.rounds, slow=chosen.slow)
         if chosen.only in (None, "server"):
             measure_server(table, quick=chosen.quick, nr_rounds=chosen.rounds)
+        if chosen.only in (None, "report"):
+            measure_report(table, quick=chosen.quick, nr_rounds=chosen.rounds)
     except (Broken, OSError) as problem:
         print(f"bench: broken: {problem}", file=sys.stderr)
         return 1

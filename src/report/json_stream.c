@@ -72,11 +72,28 @@ static void append_escaped(struct text *out, const char *valid)
     }
 }
 
+/* Bytes of a string that stand in JSON as they are; 0 where there are others. */
+static size_t plain_bytes(const char *raw)
+{
+    const char *at = raw;
+    while ((unsigned char)*at < 0x80 && !needs_escape((unsigned char)*at))
+        at++;
+    return *at ? 0 : (size_t)(at - raw);
+}
+
 void json_put_string(struct text *out, const char *raw)
 {
     struct text valid;
     if (!raw || !*raw) {
         json_put_word(out, "null");
+        return;
+    }
+    const size_t plain = plain_bytes(raw);
+    if (plain) { /* most are: no copy */
+        separate(out);
+        text_append_char(out, '"');
+        text_append(out, raw, plain);
+        text_append_char(out, '"');
         return;
     }
     text_init(&valid);
