@@ -68,11 +68,20 @@ static bool patch(const struct slots_image *image, const struct region_slot *slo
     return set_word(image, word, (uint64_t)(uintptr_t)ours);
 }
 
+/* The tracer's own table of replacements has words with such functions, too. */
+static bool is_tracer(const struct slots_image *image)
+{
+    uintptr_t own = (uintptr_t)&tracer_state;
+    return own >= image->written_start && own < image->written_end;
+}
+
 uint32_t slots_patch(struct tracer *tracer, const struct slots_image *image)
 {
     const struct region_table *table = &tracer->region->tables[REGION_SLOTS];
     const struct region_slot *slots = region_table_rows(tracer->region, REGION_SLOTS);
     uint32_t nr = __atomic_load_n(&table->nr_rows, __ATOMIC_ACQUIRE), nr_patched = 0;
+    if (is_tracer(image))
+        return 0;
     for (uint32_t i = 1; i < nr && i < table->max_rows; i++) {
         if (slots[i].image != image->image)
             continue;

@@ -25,9 +25,9 @@ bool ask_recorder(struct tracer *tracer, enum region_question question)
     return true;
 }
 
-void ask_others_wait(const struct region_header *region)
+void ask_others_wait(const struct region_header *header)
 {
-    (void)region;
+    (void)header;
 }
 
 /* --- the runtime ------------------------------------------------------------------------------- */
