@@ -17,6 +17,7 @@ enum { TYPE_THREADS = 1, SPINS = 1000 };
 #define ROW_SHIFT 24
 #define TICK_MASK (((uint64_t)1 << 36) - 1)
 #define LONGEST_WAIT_NS ((uint64_t)10 * 1000000000)
+enum { CELL_LINE = 128 };
 #define EXAMINED (REGION_LIVE_CELL | REGION_LIVE_MAYBE)
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -159,6 +160,18 @@ uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
     }
 }
 
+/*
+ * A cell ends with its trailer of 4 to 6 words and what rounds it up to its alignment, a cache line or less.  A larger block
+ * has a copy of a cell's bytes in it, or what was a cell's memory.
+ */
+static bool is_cell_size(const struct task_vtable *vtable, uint64_t bytes)
+{
+    uint64_t least = vtable->trailer_offset + 4 * sizeof(uint64_t);
+    uint64_t most = least + 2 * sizeof(uint64_t);
+    return bytes >= least &&
+           (bytes <= most || (bytes % CELL_LINE == 0 && bytes < most + CELL_LINE));
+}
+
 /* The vtable of a task that begins or is freed here; NULL: other bytes lie here. */
 static const struct task_vtable *vtable_of_block(const struct region_live *entry,
                                                  const struct task_header *header, bool is_freed)
@@ -166,7 +179,7 @@ static const struct task_vtable *vtable_of_block(const struct region_live *entry
     uint64_t bytes = entry->block & (((uint64_t)1 << 40) - 1);
     const struct task_vtable *vtable =
         bytes >= sizeof(*header) ? task_vtable_find(header->vtable) : NULL;
-    if (!vtable || bytes < vtable->trailer_offset + 4 * sizeof(uint64_t))
+    if (!vtable || !is_cell_size(vtable, bytes))
         return NULL;
     uint64_t references = task_state(header) >> TASK_REFERENCES_SHIFT;
     uint64_t id = *(const uint64_t *)((const uint8_t *)header + vtable->id_offset);
