@@ -64,8 +64,10 @@ static void type_gains(struct region_type *type)
         ;
 }
 
-/* Fills a row of the caller's; it is there for others from now on. */
-static void row_begin(struct tracer *tracer, uint32_t id, const struct region_task *filled)
+/* Fills a row of the caller's.  Its cell's address last: with that another thread's guess takes the row for that
+ * of the cell which it polls (task_hooks.c). */
+static void row_begin(struct tracer *tracer, uint32_t id, const struct region_task *filled,
+                      uint64_t cell_addr)
 {
     struct region_task *task = &tracer->tasks[id];
     *task = *filled;
@@ -73,6 +75,7 @@ static void row_begin(struct tracer *tracer, uint32_t id, const struct region_ta
                      __atomic_add_fetch(&tracer->region->next_task_id, 1, __ATOMIC_RELAXED),
                      __ATOMIC_RELEASE); /* pairs with readers of the region */
     type_gains(&tracer->types[task->type]);
+    __atomic_store_n(&task->cell_addr, cell_addr, __ATOMIC_RELEASE); /* pairs with guess */
 }
 
 /* --- cells ------------------------------------------------------------------------------------- */
@@ -130,7 +133,6 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     struct region_task filled = {
         .runtime_task_id = *(const uint64_t *)((const uint8_t *)header + vtable->id_offset),
         .parent_id = tracer->tasks[owner & (REGION_MAX_ROWS - 1)].id,
-        .cell_addr = (uintptr_t)header,
         .kind = REGION_TASK_CELL,
         .type = vtable->type,
         .site = (uint32_t)(entry->block >> 40),
@@ -138,7 +140,7 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
         .spawned_ns = (tick_of(owner) << tracer->region->lifetime_tick_ns_log2) + 1,
     };
     tracer->types[vtable->type].cell_bytes = filled.cell_bytes;
-    row_begin(tracer, id, &filled);
+    row_begin(tracer, id, &filled, (uintptr_t)header);
     examine_end(entry, (owner & ~(REGION_LIVE_MAYBE | TICK_MASK << ROW_SHIFT)) | REGION_LIVE_CELL |
                            (uint64_t)id << ROW_SHIFT);
     return id;
@@ -372,7 +374,7 @@ uint32_t task_thread_begin(struct trace_thread *thread)
         .thread = thread->place,
         .spawned_ns = trace_now_coarse(tracer) + 1,
     };
-    row_begin(tracer, id, &filled);
+    row_begin(tracer, id, &filled, 0);
     thread->own_task_id = thread->task_id = id;
     thread->own_task = thread->task = &tracer->tasks[id];
     thread->call = NULL;
