@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Sums of the JSON of a run: findings, what was never freed, tasks that did not end, snapshots. */
-#include <errno.h>
-#include <string.h>
-
-#include "model/snapshot_file.h"
+/* Sums of the JSON of a run: findings, what was never freed, tasks that did not end. */
 #include "report/run_json_part.h"
-#include "report/snapshot_report.h"
 
 /* --- findings -------------------------------------------------------------------------------- */
 
@@ -151,54 +146,4 @@ void run_json_ends(struct run_json *json)
         run_json_flush(json, i + 1 < ends->nr_early);
     }
     json_close(&json->text, ']');
-}
-
-/* --- snapshots ------------------------------------------------------------------------------- */
-
-/* The document of `snapshot --json` as a value. */
-static bool put_snapshot(struct run_json *json, const struct run_snapshot *row, struct error *err)
-{
-    const char *bytes = json->run->tables[RUN_SNAPSHOT_BYTES].rows;
-    const struct snapshot_options options = {.match = json->report->options->match,
-                                             .top = json->report->options->top};
-    struct snapshot snapshot;
-    struct snapshot_report inner;
-    struct error problem = {0};
-    if (!snapshot_file_parse(&snapshot, bytes + row->first_byte, row->nr_bytes, &problem)) {
-        json_put_word(&json->text, "null");
-        run_json_word(&json->text, "problem", problem.message);
-        return true;
-    }
-    bool ok = true;
-    if (snapshot_report_init(&inner, &snapshot, &options, &problem)) {
-        fwrite(json->text.data, 1, json->text.length, json->out);
-        text_clear(&json->text);
-        ok = snapshot_write_json(&inner, json->out, err);
-        snapshot_report_deinit(&inner);
-    } else {
-        json_put_word(&json->text, "null");
-    }
-    snapshot_deinit(&snapshot);
-    return ok;
-}
-
-bool run_json_snapshots(struct run_json *json, struct error *err)
-{
-    static const char *const words[NR_RUN_SNAPSHOT_WHYS] = {"peak", "shutdown", "exit"};
-    size_t nr;
-    bool ok = true;
-    const struct run_snapshot *rows = run_snapshots(json->run, &nr);
-    json_key(&json->text, "snapshots");
-    json_open(&json->text, '[');
-    for (size_t i = 0; i < nr && ok; i++) {
-        json_open(&json->text, '{');
-        run_json_number(&json->text, "t_ns", rows[i].t_ns);
-        run_json_number(&json->text, "live_bytes", rows[i].live_bytes);
-        run_json_word(&json->text, "why", words[rows[i].why]);
-        json_key(&json->text, "snapshot");
-        ok = put_snapshot(json, &rows[i], err);
-        text_append_str(&json->text, i + 1 < nr ? "}," : "}");
-    }
-    text_append_char(&json->text, ']');
-    return ok;
 }

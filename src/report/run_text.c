@@ -94,7 +94,8 @@ static void put_heap(const struct run *run, const struct display *display, struc
         return;
     text_append_str(line, "peak ");
     run_append_bytes(line, facts->peak_rss_bytes);
-    text_append_str(line, " in memory, with code, stacks and what the allocator keeps");
+    text_append_str(line, " in memory, with code, stacks, what the allocator keeps and the "
+                          "tracer's own tables");
     put_fact(display, "Resident", line);
 }
 

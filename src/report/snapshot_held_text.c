@@ -71,9 +71,8 @@ static bool is_big(uint64_t bytes, uint64_t whole)
     return bytes && bytes >= whole / LEAST_PART;
 }
 
-/* How many of a group's variables are named: at least the first. */
-static size_t nr_named(const struct snapshot_group *group, const struct held_variable *rows,
-                       size_t nr)
+size_t snapshot_nr_named(const struct snapshot_group *group, const struct held_variable *rows,
+                         size_t nr)
 {
     size_t named = nr > 0;
     while (named < nr && named < NAMED_VARIABLES &&
@@ -105,7 +104,7 @@ void snapshot_append_group_variables(const struct snapshot *snapshot,
 {
     size_t nr;
     const struct held_variable *rows = held_variables_of(variables, at, &nr);
-    size_t named = nr_named(group, rows, nr);
+    size_t named = snapshot_nr_named(group, rows, nr);
     uint64_t others = sum_of(rows + named, nr - named), all = sum_of(rows, nr);
     for (size_t i = 0; i < named; i++) {
         text_append_str(out, i ? ", " : "");
@@ -152,7 +151,7 @@ static void append_standing(const struct snapshot *snapshot, const struct snapsh
 static void append_parts(const struct snapshot *snapshot, const struct snapshot_group *group,
                          const struct held_variable *rows, size_t nr, struct text *out)
 {
-    for (size_t i = 0; i < nr_named(group, rows, nr); i++) {
+    for (size_t i = 0; i < snapshot_nr_named(group, rows, nr); i++) {
         text_append_str(out, i ? ", " : ": ");
         text_append_str(out, held_sum_is(&rows[i].held) == HELD_EXACT ? "" : "at least ");
         display_bytes(rows[i].held.bytes, out);

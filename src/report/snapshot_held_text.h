@@ -10,6 +10,9 @@ void snapshot_append_group_variables(const struct snapshot *snapshot,
                                      const struct snapshot_group *group,
                                      const struct held_variables *variables, size_t at,
                                      struct text *out);
+/* How many of a group's variables are named there: at least the first; the others are summed. */
+size_t snapshot_nr_named(const struct snapshot_group *group, const struct held_variable *rows,
+                         size_t nr);
 /* One sentence: which tasks hold most, where they wait, and in which variables. */
 void snapshot_put_most(const struct snapshot_report *report, const struct display *display);
 /* The table of --group variable. */

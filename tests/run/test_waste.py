@@ -8,12 +8,18 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from traced import ASYNCMEM, PROGRAMS
+from traced import ASYNCMEM, PROGRAMS, ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "cli"))
+from test_run_report import forms, numbers_of_text  # noqa: E402
 
 SCREEN = 24  # lines of a terminal
+# Names have digits too: src/main.rs:67, {async block#0}.
+NAMES = re.compile(r"[\w.{}#<>:/&+-]*[A-Za-z_{}#/][\w.{}#<>:/&+;-]*:\d+|#\d+|\{[^}]*\}|\b[a-zA-Z_]\w*\d\w*")
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "programs" / "waste" / "src" / "main.rs"
 
 
@@ -64,6 +70,11 @@ class Waste(unittest.TestCase):
         groups = {group["id"]: group for group in self.json["by_site"]}
         return [row for row in self.json["never_freed"]
                 if row["group"] and (groups[row["group"]]["own"] or {}).get("line") == line]
+
+    def test_every_number_of_the_text_is_in_the_json(self):
+        known, found = forms(self.json), numbers_of_text(NAMES.sub("name", self.text))
+        self.assertEqual([number for number in found if number not in known], [])
+        self.assertGreater(len(found), 300)
 
     def test_nothing_was_lost(self):
         self.assertEqual(self.json["lost"], {})
