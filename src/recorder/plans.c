@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Which images get plans: those with task vtables, one after the other (recorder/planner.h compiles them). */
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "recorder/planner.h"
 #include "recorder/recorder_part.h"
+
+enum { PREPARE_LIMIT_MS = 5000 };
 
 /* 0: none is wanted. */
 static uint32_t wanted_image(const struct traced *traced)
@@ -36,7 +39,7 @@ void plans_tick(struct recorder *recorder)
     helper_ask(&recorder->planner, &question);
 }
 
-void plans_begin(struct recorder *recorder)
+static void ask_for_program(struct recorder *recorder)
 {
     const struct planner_question asked = {0};
     struct helper_question question = {.nr_files = 1};
@@ -47,6 +50,18 @@ void plans_begin(struct recorder *recorder)
     recorder->planning = 0;
     helper_ask(&recorder->planner, &question);
     close(question.files[0]);
+}
+
+void plans_prepare(struct recorder *recorder)
+{
+    struct helper_answer answer;
+    ask_for_program(recorder);
+    if (!recorder->planner.is_busy)
+        return;
+    struct pollfd file = {.fd = recorder->planner.fd, .events = POLLIN};
+    if (poll(&file, 1, PREPARE_LIMIT_MS) == 1)
+        helper_take(&recorder->planner, &answer);
+    helper_end(&recorder->planner); /* it has files open that are the program's now */
 }
 
 /* An image without a plan has no await trees; the report says so by itself. */

@@ -95,8 +95,10 @@ static bool start_program(struct recorder *recorder, int *exit_status, struct er
         .born = born,
         .context = recorder,
     };
-    if (recorder->main)
+    if (recorder->main) {
         checkpoint_check_output(recorder);
+        plans_prepare(recorder);
+    }
     if (!spawn_program(&request, exit_status, err)) {
         if (*exit_status == STATUS_FAILED) {
             give_up(recorder, err->message);
@@ -210,8 +212,6 @@ bool recorder_run(struct recorder_result *result, const struct recorder_options 
     if (ok) {
         manners_leave_files(options->keeps_stdout, true);
         recorder.next_checkpoint_ns = recorder_clock_ns() + options->checkpoint_s * 1000000000;
-        if (recorder.main)
-            plans_begin(&recorder);
         recorder_loop(&recorder);
         finish(&recorder, result);
     }

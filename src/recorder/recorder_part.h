@@ -76,6 +76,7 @@ void stored_snapshot_take(struct recorder *recorder);
 void stored_snapshot_answer(struct region_header *header);
 
 /* plans.c: _begin before the tracer has asked for anything; _tick when images may have come. */
-void plans_begin(struct recorder *recorder);
+/* Before the program starts: its plan is in the cache then, unless it takes seconds. */
+void plans_prepare(struct recorder *recorder);
 void plans_tick(struct recorder *recorder);
 void plans_take(struct recorder *recorder);

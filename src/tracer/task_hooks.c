@@ -41,7 +41,8 @@ static inline uint32_t guess(const struct tracer *tracer, struct trace_thread *t
                              const struct task_header *header)
 {
     uint32_t id = *guess_of(thread, header);
-    uint64_t cell = __atomic_load_n(&tracer->tasks[id].cell_addr, __ATOMIC_RELAXED);
+    /* pairs with row_begin */
+    uint64_t cell = __atomic_load_n(&tracer->tasks[id].cell_addr, __ATOMIC_ACQUIRE);
     return __builtin_expect(cell == (uintptr_t)header, 1) ? id : 0;
 }
 

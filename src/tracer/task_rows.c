@@ -17,6 +17,7 @@ enum { TYPE_THREADS = 1, SPINS = 1000 };
 #define ROW_SHIFT 24
 #define TICK_MASK (((uint64_t)1 << 36) - 1)
 #define LONGEST_WAIT_NS ((uint64_t)10 * 1000000000)
+enum { CELL_LINE = 128 };
 #define EXAMINED (REGION_LIVE_CELL | REGION_LIVE_MAYBE)
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -63,8 +64,10 @@ static void type_gains(struct region_type *type)
         ;
 }
 
-/* Fills a row of the caller's; it is there for others from now on. */
-static void row_begin(struct tracer *tracer, uint32_t id, const struct region_task *filled)
+/* Fills a row of the caller's.  Its cell's address last: with that another thread's guess takes the row for that
+ * of the cell which it polls (task_hooks.c). */
+static void row_begin(struct tracer *tracer, uint32_t id, const struct region_task *filled,
+                      uint64_t cell_addr)
 {
     struct region_task *task = &tracer->tasks[id];
     *task = *filled;
@@ -72,6 +75,7 @@ static void row_begin(struct tracer *tracer, uint32_t id, const struct region_ta
                      __atomic_add_fetch(&tracer->region->next_task_id, 1, __ATOMIC_RELAXED),
                      __ATOMIC_RELEASE); /* pairs with readers of the region */
     type_gains(&tracer->types[task->type]);
+    __atomic_store_n(&task->cell_addr, cell_addr, __ATOMIC_RELEASE); /* pairs with guess */
 }
 
 /* --- cells ------------------------------------------------------------------------------------- */
@@ -129,7 +133,6 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     struct region_task filled = {
         .runtime_task_id = *(const uint64_t *)((const uint8_t *)header + vtable->id_offset),
         .parent_id = tracer->tasks[owner & (REGION_MAX_ROWS - 1)].id,
-        .cell_addr = (uintptr_t)header,
         .kind = REGION_TASK_CELL,
         .type = vtable->type,
         .site = (uint32_t)(entry->block >> 40),
@@ -137,7 +140,7 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
         .spawned_ns = (tick_of(owner) << tracer->region->lifetime_tick_ns_log2) + 1,
     };
     tracer->types[vtable->type].cell_bytes = filled.cell_bytes;
-    row_begin(tracer, id, &filled);
+    row_begin(tracer, id, &filled, (uintptr_t)header);
     examine_end(entry, (owner & ~(REGION_LIVE_MAYBE | TICK_MASK << ROW_SHIFT)) | REGION_LIVE_CELL |
                            (uint64_t)id << ROW_SHIFT);
     return id;
@@ -159,6 +162,18 @@ uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
     }
 }
 
+/*
+ * A cell ends with its trailer of 4 to 6 words and what rounds it up to its alignment, a cache line or less.  A larger block
+ * has a copy of a cell's bytes in it, or what was a cell's memory.
+ */
+static bool is_cell_size(const struct task_vtable *vtable, uint64_t bytes)
+{
+    uint64_t least = vtable->trailer_offset + 4 * sizeof(uint64_t);
+    uint64_t most = least + 2 * sizeof(uint64_t);
+    return bytes >= least &&
+           (bytes <= most || (bytes % CELL_LINE == 0 && bytes < most + CELL_LINE));
+}
+
 /* The vtable of a task that begins or is freed here; NULL: other bytes lie here. */
 static const struct task_vtable *vtable_of_block(const struct region_live *entry,
                                                  const struct task_header *header, bool is_freed)
@@ -166,7 +181,7 @@ static const struct task_vtable *vtable_of_block(const struct region_live *entry
     uint64_t bytes = entry->block & (((uint64_t)1 << 40) - 1);
     const struct task_vtable *vtable =
         bytes >= sizeof(*header) ? task_vtable_find(header->vtable) : NULL;
-    if (!vtable || bytes < vtable->trailer_offset + 4 * sizeof(uint64_t))
+    if (!vtable || !is_cell_size(vtable, bytes))
         return NULL;
     uint64_t references = task_state(header) >> TASK_REFERENCES_SHIFT;
     uint64_t id = *(const uint64_t *)((const uint8_t *)header + vtable->id_offset);
@@ -359,7 +374,7 @@ uint32_t task_thread_begin(struct trace_thread *thread)
         .thread = thread->place,
         .spawned_ns = trace_now_coarse(tracer) + 1,
     };
-    row_begin(tracer, id, &filled);
+    row_begin(tracer, id, &filled, 0);
     thread->own_task_id = thread->task_id = id;
     thread->own_task = thread->task = &tracer->tasks[id];
     thread->call = NULL;

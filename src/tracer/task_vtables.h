@@ -73,10 +73,10 @@ static inline const struct task_vtable *task_vtable_find(const uint64_t *addr)
         return NULL;
     for (uint32_t i = task_vtable_hash(table, addr);; i++) {
         const struct task_vtable *row = &table->rows[i & table->mask];
+        if (!row->addr)
+            return NULL; /* also where `addr` is no address at all */
         if (row->addr == addr)
             return row;
-        if (!row->addr)
-            return NULL;
     }
 }
 

@@ -166,7 +166,17 @@ static void test_other_blocks_are_no_tasks(void **state)
     task_settle(&tracer_state, world_thread());
     assert_null(world_row(small));
     world_free((uintptr_t)small);
+    /* Nothing where the vtable is; the first word could be a state. */
+    struct cell *empty = (struct cell *)world_allocate(sizeof(*empty), 128);
+    memset(empty, 0, sizeof(*empty));
+    empty->header.state = 3 << 6;
+    task_settle(&tracer_state, world_thread());
+    assert_null(world_row(empty));
+    empty->header.state = 1;
+    world_free((uintptr_t)empty);
+    assert_null(task_vtable_find(NULL));
     assert_int_equal(world_sums(future_vtable)->tasks, 1);
+    assert_int_equal(tracer_state.type_sums[0].tasks, 0);
 }
 
 static void test_a_poll_charges_and_the_row_is_folded_with_its_last_block(void **state)

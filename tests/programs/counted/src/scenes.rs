@@ -6,8 +6,8 @@ use crate::watched::{expect, expect_blocking, leave_a_block, watched};
 use std::future::{pending, Future};
 use std::hint::black_box;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{spawn_local, yield_now, JoinHandle, JoinSet, LocalSet};
@@ -394,13 +394,19 @@ fn blocking(runtime: &Runtime) {
 fn blocking_waits() {
     let runtime =
         Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
-    let (go, wait) = mpsc::channel::<()>();
-    let first = spawn_blocking(runtime.handle(), move || wait.recv().unwrap());
+    // No channel: std's has a thread-local, for whose destructor libc allocates.
+    let go = Arc::new(AtomicBool::new(false));
+    let wait = go.clone();
+    let first = spawn_blocking(runtime.handle(), move || {
+        while !wait.load(SeqCst) {
+            std::thread::yield_now();
+        }
+    });
     let second = spawn_blocking(runtime.handle(), || drop(black_box(vec![1u8; 44])));
     let aborted = runtime.spawn_blocking(|| ());
     expect_blocking(aborted.id(), End::NeverPolled, 1);
     aborted.abort();
-    go.send(()).unwrap();
+    go.store(true, SeqCst);
     // Its thread goes on until nothing waits.
     drop(runtime);
     assert!(first.is_finished() && second.is_finished() && aborted.is_finished());
