@@ -180,7 +180,8 @@ static void find_temporary(struct run_findings *findings, const struct run_parts
     const uint32_t at = sites->by_temporary[0];
     const struct run_site_group *group = &sites->rows[at];
     const uint64_t all = run_facts(parts->run)->allocations;
-    if (group->temporary < LEAST_TEMPORARY || group->temporary < all / TEMPORARY_PART)
+    if (group->temporary < LEAST_TEMPORARY || group->temporary < all / TEMPORARY_PART ||
+        !group->outside.place)
         return;
     add(findings, (struct run_finding){.kind = RUN_FINDING_TEMPORARY,
                                        .group = at + 1,

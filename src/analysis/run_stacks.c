@@ -94,6 +94,20 @@ static enum part find_part(const struct run *run, const struct run_frame *frame,
     return PART_OWN;
 }
 
+size_t run_stack_name_bytes(const char *function)
+{
+    size_t length = strlen(function);
+    while (length && function[length - 1] == '}') {
+        size_t at = length;
+        while (at > 2 && strncmp(function + at - 3, "::{", 3) != 0)
+            at--;
+        if (at <= 3)
+            break; /* it is nothing else */
+        length = at - 3;
+    }
+    return length;
+}
+
 static void find_parts(struct run_stack_parts *parts, const struct run_place *place)
 {
     const struct run *run = parts->run;
@@ -103,7 +117,8 @@ static void find_parts(struct run_stack_parts *parts, const struct run_place *pl
     for (uint32_t i = 0; i < place->nr_frames; i++) {
         const uint32_t at = place->first_frame - 1 + i;
         parts->parts[at] = (uint8_t)find_part(run, &frames[at], image);
-        parts->names[at] = hash_str(run_string(run, frames[at].function), 0);
+        const char *function = run_string(run, frames[at].function);
+        parts->names[at] = hash_bytes(function, run_stack_name_bytes(function), 0);
         parts->crates[at] = hash_crate(run_string(run, frames[at].full));
     }
 }
@@ -160,7 +175,7 @@ static bool next_frame(struct walk *walk, struct run_stack_frame *frame)
     return true;
 }
 
-/* A call of itself, or a closure inside: the same name again. */
+/* A call of itself, or a closure inside. */
 static bool is_same(const struct run_stack_parts *code, const struct run_stack_frame *a,
                     const struct run_stack_frame *b)
 {

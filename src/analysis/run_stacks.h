@@ -7,7 +7,7 @@
  * Left out: the tracer, alloc, core and std, allocators, tokio's polling and scheduling, the start of the
  * program or thread.
  * Bodies of async functions stay, whoever wrote them.  Of other frames of other crates in a row the first called stays, and of the innermost row the last too; what
- * is missing between two shown frames is a gap.  Inlined frames count as frames.  A place of which no
+ * is missing between two shown frames is a gap.  Closures and blocks of a function are that function.  Inlined frames count as frames.  A place of which no
  * function is known stands for itself and is nobody's own.
  */
 #pragma once
@@ -43,6 +43,8 @@ struct run_stack {
     struct run_stack_frame shown[RUN_STACK_SHOWN]; /* outermost first */
 };
 
+/* Bytes of a function's name without the "::{closure#0}" or "::{async block#0}" behind it. */
+size_t run_stack_name_bytes(const char *function);
 /* `node` is the innermost; 0 gives an empty stack. */
 void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack);
 /* Only `own` and `outside`: what groups sites. */

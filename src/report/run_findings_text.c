@@ -84,10 +84,14 @@ static void append_unfinished(const struct run_report *report, const struct run_
     run_append_count(out, finding->count, "task");
     text_append_str(out, " of ");
     run_append_type_short(report->run, finding->type, out);
-    text_append_str(out, " have not ended; they wait at ");
-    run_append_await(report->run, finding->await, false, out);
+    text_append_str(out, " have not ended");
+    if (run_await_shown(report->run, finding->await)) {
+        text_append_str(out, "; they wait at ");
+        run_append_await(report->run, finding->await, false, out);
+    }
     if (row->waits_for.v) {
-        text_append_str(out, " for: ");
+        text_append_str(out, run_await_shown(report->run, finding->await) ? " for: "
+                                                                          : "; they wait for: ");
         display_escape(run_string(report->run, row->waits_for), out);
     }
     if (row->held_bytes != RUN_UNKNOWN) {
@@ -206,6 +210,8 @@ void run_put_findings(const struct run_report *report, const struct display *dis
     for (size_t i = 0; i < findings->nr; i++) {
         const struct run_finding *finding = &findings->rows[i];
         const struct run_site_group *group = group_of(report, finding);
+        if (group && !group->outside.place)
+            group = NULL; /* no stack is known */
         append_sentence(report, finding, &line);
         text_append_str(&line, group ? ":" : ".");
         display_sentence(display, "- ", text_str(&line));

@@ -71,7 +71,7 @@ void run_put_sites(const struct run_report *report, const struct display *displa
     const size_t limit = run_limit(report, sites->nr, FEW_SITES);
     struct run_table table;
     struct text title;
-    if (!sites->nr)
+    if (!sites->nr || run_facts(report->run)->stacks == RUN_STACKS_NONE)
         return;
     run_table_init(&table, display, columns);
     for (size_t i = 0; i < limit; i++)
@@ -119,7 +119,7 @@ void run_put_temporary(const struct run_report *report, const struct display *di
     const size_t limit = run_limit(report, nr, FEW_TEMPORARY);
     struct run_table table;
     struct text title;
-    if (!nr)
+    if (!nr || run_facts(report->run)->stacks == RUN_STACKS_NONE)
         return;
     run_table_init(&table, display, columns);
     for (size_t i = 0; i < limit; i++)
@@ -159,6 +159,8 @@ static void add_left(struct run_table *table, const struct run_report *report,
     text_append_str(&row->cells[1], run_estimate(report));
     run_append_number(&row->cells[1], left->live_blocks);
     run_append_type(run, left->type, &row->cells[2]);
+    if (run_facts(run)->stacks == RUN_STACKS_NONE)
+        return;
     if (left->group)
         run_append_group_place(run, &report->sites.rows[left->group - 1], &row->cells[3]);
     else

@@ -172,6 +172,9 @@ static unsigned name_frame(const struct run *run, const struct run_stack_frame *
                            unsigned columns, struct text *name)
 {
     run_append_frame(run, frame, name);
+    name->length = run_stack_name_bytes(text_str(name));
+    if (name->data)
+        name->data[name->length] = 0;
     if (columns)
         display_shorten_path(name, MAX_FRAME_NAME);
     display_cut(name, columns ? MAX_FRAME_NAME : 0);

@@ -169,6 +169,23 @@ static void what_is_nobodys_site(void **state)
     expect_fold(run, unknown(run, unknown(run, 0, 1), 2), "? > ?");
 }
 
+/* What #[instrument] and #[tokio::main] make of a function. */
+static void blocks_of_a_function_are_the_function(void **state)
+{
+    struct run *run = *state;
+    uint32_t node = call(run, 0, "demo::main", "main", RUN_FRAME_USER);
+    node = call(run, node, "demo::main::{{closure}}", "main::{async block#0}", RUN_FRAME_POLL);
+    node = call(run, node, "demo::apply::{{closure}}", "Set::apply", RUN_FRAME_POLL);
+    node = call(run, node, "demo::apply::{{closure}}::{{closure}}",
+                "Set::apply::{async block#0}::{closure#1}", RUN_FRAME_POLL);
+    expect_fold(run, node, "main::{async block#0} > Set::apply::{async block#0}::{closure#1}");
+    assert_int_equal(run_stack_name_bytes("Set::apply::{async block#0}::{closure#1}"), 10);
+    assert_int_equal(run_stack_name_bytes("{closure#1}"), 11);
+    assert_int_equal(run_stack_name_bytes("a::b"), 4);
+    assert_int_equal(run_stack_name_bytes("}"), 1);
+    assert_int_equal(run_stack_name_bytes(""), 0);
+}
+
 static void repetitions_and_long_stacks(void **state)
 {
     struct run *run = *state;
@@ -253,10 +270,10 @@ static void match_looks_at_the_whole_stack(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(poll_runtime_and_std_are_folded),   TEST(other_crates_are_shortened),
-        TEST(async_functions_of_libraries_stay), TEST(what_is_nobodys_site),
-        TEST(repetitions_and_long_stacks),       TEST(sites_are_grouped_by_the_users_line),
-        TEST(match_looks_at_the_whole_stack),
+        TEST(poll_runtime_and_std_are_folded),       TEST(other_crates_are_shortened),
+        TEST(async_functions_of_libraries_stay),     TEST(what_is_nobodys_site),
+        TEST(blocks_of_a_function_are_the_function), TEST(repetitions_and_long_stacks),
+        TEST(sites_are_grouped_by_the_users_line),   TEST(match_looks_at_the_whole_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
