@@ -17,7 +17,7 @@ enum { TYPE_THREADS = 1, SPINS = 1000 };
 #define ROW_SHIFT 24
 #define TICK_MASK (((uint64_t)1 << 36) - 1)
 #define LONGEST_WAIT_NS ((uint64_t)10 * 1000000000)
-enum { CELL_LINE = 128 };
+enum { CELL_LINE = 128, NEWEST_IMAGES = 256, NEWEST_APART = 64 };
 #define EXAMINED (REGION_LIVE_CELL | REGION_LIVE_MAYBE)
 
 /* --- rows -------------------------------------------------------------------------------------- */
@@ -189,6 +189,30 @@ static const struct task_vtable *vtable_of_block(const struct region_live *entry
     return has_references && id && id < (uint64_t)1 << 48 ? vtable : NULL;
 }
 
+/*
+ * A runtime counts its tasks' ids up, and takes one right before it makes the cell: on a thread they only grow, and
+ * among threads they are never far apart.  Bytes of an older cell that were copied into a block are no new task; if the
+ * block is a task after all, its first poll says so.
+ */
+static bool is_new_id(struct tracer *tracer, struct trace_thread *thread, uint32_t type,
+                      uint64_t id)
+{
+    static uint64_t newest[NEWEST_IMAGES]; /* atomic; by image */
+    uint32_t image = tracer->types[type].image;
+    if (thread->newest_cell_image == image && id <= thread->newest_cell_id)
+        return false;
+    if (image < NEWEST_IMAGES) {
+        uint64_t seen = __atomic_load_n(&newest[image], __ATOMIC_RELAXED);
+        if (id + NEWEST_APART < seen)
+            return false;
+        if (id > seen)
+            __atomic_store_n(&newest[image], id, __ATOMIC_RELAXED); /* a lost one does no harm */
+    }
+    thread->newest_cell_image = image;
+    thread->newest_cell_id = id;
+    return true;
+}
+
 void task_settle(struct tracer *tracer, struct trace_thread *thread)
 {
     uintptr_t block = __atomic_exchange_n(&thread->maybe_cell, 0, __ATOMIC_ACQUIRE);
@@ -199,7 +223,8 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
         return;
     const struct task_header *header = (const struct task_header *)block;
     const struct task_vtable *vtable = vtable_of_block(entry, header, false);
-    if (vtable)
+    if (vtable && is_new_id(tracer, thread, vtable->type,
+                            *(const uint64_t *)((const uint8_t *)header + vtable->id_offset)))
         begin_cell(tracer, entry, owner, header, vtable);
     else
         examine_end(entry, owner);

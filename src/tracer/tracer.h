@@ -38,6 +38,8 @@ struct trace_thread {
     uint64_t sample_left; /* bytes to the next sample */
     uint64_t random;
     struct stack_memory *stack;
+    uint32_t newest_cell_image; /* of the last cell that this thread made, and its task's id */
+    uint64_t newest_cell_id;
     uint32_t next_free;  /* place; 0: the last */
     uint32_t in_real;    /* enum hook_allocator: inside of it; 0: not */
     uint64_t last_owner; /* the live table's word of last_block */
