@@ -135,7 +135,8 @@ static int make_input(const struct recorder *recorder, struct traced *traced, bo
                                .is_final = is_final,
                                .peak_rss_bytes = peak_rss(recorder, traced),
                                .nr_steps = (uint32_t)sampler->nr_steps,
-                               .nr_step_types = (uint32_t)nr_types};
+                               .nr_step_types = (uint32_t)nr_types,
+                               .nr_site_peaks = traced->peaks.nr};
     set_end(recorder, traced, &input);
     add_snapshots(traced, &input, question);
     checkpoint_path(recorder, traced, &path);
@@ -147,6 +148,8 @@ static int make_input(const struct recorder *recorder, struct traced *traced, bo
     text_append(&bytes, (const char *)&input, sizeof(input));
     text_append(&bytes, (const char *)sampler->steps, sampler->nr_steps * sizeof(*sampler->steps));
     text_append(&bytes, (const char *)types, nr_types * sizeof(*types));
+    text_append(&bytes, (const char *)traced->peaks.bytes,
+                traced->peaks.nr * sizeof(*traced->peaks.bytes));
     text_append(&bytes, strings.data, strings.length);
     int fd = memory_file_make("input", bytes.data, bytes.length);
     free(types);

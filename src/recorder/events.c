@@ -266,14 +266,13 @@ static void look(struct recorder *recorder)
 {
     if (recorder->main && recorder->main->is_given) {
         struct traced *traced = recorder->main;
-        uint64_t live = sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
-        stored_snapshot_tick(recorder, live);
+        stored_snapshot_tick(recorder, traced_look(traced));
         plans_tick(recorder);
     }
     for (size_t i = 0; i < recorder->nr_children; i++) {
         struct traced *child = recorder->children[i];
         if (!child->has_ended)
-            sampler_look(&child->sampler, &child->view, traced_now_ns(child));
+            traced_look(child);
     }
 }
 

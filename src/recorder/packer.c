@@ -42,6 +42,7 @@ struct input {
     uint64_t bytes;
     const struct run_step *steps;
     const struct run_build_step_type *step_types;
+    const uint64_t *site_peaks;
     const char *path, *program, *command;
     const char **notes;
     struct run_build_snapshot snapshots[PACK_MAX_SNAPSHOTS];
@@ -65,7 +66,8 @@ static bool open_input(struct input *input, const struct helper_question *questi
     const struct pack_input *head = input->head;
     input->steps = (const void *)(head + 1);
     input->step_types = (const void *)(input->steps + head->nr_steps);
-    const char *at = (const void *)(input->step_types + head->nr_step_types);
+    input->site_peaks = (const void *)(input->step_types + head->nr_step_types);
+    const char *at = (const void *)(input->site_peaks + head->nr_site_peaks);
     const char **first[] = {&input->path, &input->program, &input->command};
     for (size_t i = 0; i < 3; i++, at += strlen(at) + 1)
         *first[i] = at;
@@ -208,6 +210,8 @@ static bool build(struct run *run, struct packer *packer, const struct input *in
         .nr_steps = head->nr_steps,
         .step_types = input->step_types,
         .nr_step_types = head->nr_step_types,
+        .site_peaks = head->nr_site_peaks ? input->site_peaks : NULL,
+        .nr_site_peaks = head->nr_site_peaks,
         .snapshots = input->snapshots,
         .nr_snapshots = head->nr_snapshots,
         .notes = input->notes,

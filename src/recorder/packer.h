@@ -16,7 +16,7 @@ struct pack_snapshot {
     uint32_t reserved;
 };
 
-/* At the beginning of the file PACK_INPUT_FILE; then steps, bytes of types, strings each with its NUL: the path of the
+/* At the beginning of the file PACK_INPUT_FILE; then steps, bytes of types, of sites, strings each with its NUL: the path of the
  * recording, the program, the command, the notes. */
 struct pack_input {
     uint32_t pid;
@@ -26,6 +26,7 @@ struct pack_input {
     int64_t ended_at_ns;
     uint64_t peak_rss_bytes;
     uint32_t nr_steps, nr_step_types, nr_notes, nr_snapshots;
+    uint64_t nr_site_peaks;
     uint64_t string_bytes;
     struct pack_snapshot snapshots[PACK_MAX_SNAPSHOTS];
 };

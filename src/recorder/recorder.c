@@ -143,7 +143,7 @@ static void pack_all(struct recorder *recorder)
             recorder_wait_packer(recorder);
     }
     struct traced *traced = recorder->main;
-    sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
+    traced_look(traced);
     /* Once more where the packer itself came to an end: what it met may be gone, or was its killer. */
     for (int i = 0; i < 2 && !recorder->is_hurried && (!i || !recorder->packer.pid); i++)
         if (checkpoint_ask(recorder, traced, true))

@@ -49,7 +49,14 @@ void traced_start(struct traced *traced, uint32_t nr_execs)
     traced->is_given = true;
     traced->region.header->nr_execs = nr_execs;
     image_answers_start(&traced->images, &traced->region, &traced->view, traced->pid);
-    sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
+    traced_look(traced);
+}
+
+uint64_t traced_look(struct traced *traced)
+{
+    uint64_t live = sampler_look(&traced->sampler, &traced->view, traced_now_ns(traced));
+    site_peaks_look(&traced->peaks, &traced->view, live);
+    return live;
 }
 
 void traced_free(struct traced *traced, struct clock *clock)
@@ -60,6 +67,7 @@ void traced_free(struct traced *traced, struct clock *clock)
         image_answers_stop(&traced->images);
     clock_remove(clock, &traced->region);
     sampler_deinit(&traced->sampler);
+    site_peaks_deinit(&traced->peaks);
     for (int i = 0; i < NR_RUN_SNAPSHOT_WHYS; i++)
         if (traced->snapshots[i].file >= 0)
             close(traced->snapshots[i].file);

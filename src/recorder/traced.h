@@ -8,6 +8,7 @@
 #include "recorder/clock.h"
 #include "recorder/image_answers.h"
 #include "recorder/sample.h"
+#include "recorder/site_peaks.h"
 
 /* A snapshot that was taken on the way. */
 struct kept_snapshot {
@@ -26,6 +27,7 @@ struct traced {
     struct region_view view;
     struct image_answers images;
     struct sampler sampler;
+    struct site_peaks peaks;
     struct kept_snapshot snapshots[NR_RUN_SNAPSHOT_WHYS];
     uint8_t *is_planned;  /* by row of REGION_IMAGES: the planner was asked */
     uint64_t plans_bytes; /* used, of REGION_PLANS */
@@ -39,6 +41,8 @@ struct traced *traced_new(const struct region_options *options, struct clock *cl
 void traced_set_pid(struct traced *traced, pid_t pid);
 /* The tracer is about to get the region: answers its questions from now on. */
 void traced_start(struct traced *traced, uint32_t nr_execs);
+/* One look at its sums, for the timeline.  Returns the live bytes. */
+uint64_t traced_look(struct traced *traced);
 void traced_free(struct traced *traced, struct clock *clock);
 
 /* ns in the region's times, by the recorder's own clock. */
