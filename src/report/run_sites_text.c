@@ -40,8 +40,10 @@ static void add_site(struct run_table *table, const struct run_report *report,
     append_error(group, &row->cells[0]);
     text_append_str(&row->cells[1], run_estimate(report));
     run_append_number(&row->cells[1], group->allocations);
-    if (group->peak_bytes != RUN_UNKNOWN)
+    if (group->peak_bytes != RUN_UNKNOWN) {
+        text_append_str(&row->cells[2], run_estimate(report));
         run_append_bytes(&row->cells[2], group->peak_bytes);
+    }
     text_append_str(&row->cells[3], run_estimate(report));
     run_append_bytes(&row->cells[3], group->live_bytes);
     run_append_group_place(report->run, group, &row->cells[4]);
