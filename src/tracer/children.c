@@ -80,7 +80,7 @@ static void find_lock(void)
 
 static void in_child(void)
 {
-    limits_lower();
+    limits_lower(0);
     bool is_locked = loader_lock && __atomic_load_n(&loader_lock->__data.__lock, __ATOMIC_RELAXED);
     if (follows && !is_locked)
         trace_setup_again();
@@ -97,21 +97,31 @@ void children_begin(void)
 
 /* --- those without handlers -------------------------------------------------------------------------- */
 
+/* It may have begun with our limit; what it does until here is little. */
+static void count_spawned(pid_t pid)
+{
+    count_child();
+    if (tracer_page->ready)
+        limits_lower(pid);
+}
+
 HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    int result = real.posix_spawn(pid, path, actions, attributes, argv, envp);
+    pid_t child;
+    int result = real.posix_spawn(pid ? pid : &child, path, actions, attributes, argv, envp);
     if (result == 0)
-        count_child();
+        count_spawned(pid ? *pid : child);
     return result;
 }
 
 HOOK int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    int result = real.posix_spawnp(pid, path, actions, attributes, argv, envp);
+    pid_t child;
+    int result = real.posix_spawnp(pid ? pid : &child, path, actions, attributes, argv, envp);
     if (result == 0)
-        count_child();
+        count_spawned(pid ? *pid : child);
     return result;
 }
 

@@ -27,13 +27,17 @@ static char *const *environment_for(struct environment *shown, char *const *envp
     *shown = (struct environment){0};
     const struct tracer *tracer = tracer_page;
     bool is_itself = tracer->ready && (uint32_t)sys_getpid() == tracer->pid;
-    if (!tracer->ready || (!tracer->region->follows_children && !is_itself))
+    if (!tracer->ready)
         return envp;
+    if (!tracer->region->follows_children && !is_itself) {
+        limits_lower(0); /* a child of vfork shares everything but its limits */
+        return envp;
+    }
     bool is_shown = environment_show(shown, envp);
     if (is_itself || !is_shown)
         lost_add(tracer->region, LOST_EXEC);
     shown->is_counted = is_itself;
-    limits_lower();
+    limits_lower(0);
     return is_shown ? shown->words : envp;
 }
 
