@@ -6,6 +6,8 @@
  */
 #include "tracer/children.h"
 
+#include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -29,37 +31,97 @@ static void count_child(void)
         lost_add(tracer->region, LOST_CHILDREN);
 }
 
+/* --- the loader's lock --------------------------------------------------------------------------------- */
+
+/*
+ * A thread that was inside dl_iterate_phdr or dlopen while another forked holds the lock of the list of images in
+ * the child for ever: glibc does not reset it.  Who sets up the tracer there would wait for it.  Nothing names the
+ * lock, but it is found in the loader's data: what this thread holds during a call, and not before.
+ */
+static const pthread_mutex_t *loader_lock; /* NULL: not found */
+
+static bool is_held_here(const pthread_mutex_t *mutex)
+{
+    return mutex->__data.__lock && mutex->__data.__count == 1 &&
+           mutex->__data.__owner == (int)sys_gettid();
+}
+
+struct loader_data {
+    const char *start;
+    size_t bytes;
+};
+
+static int search_lock(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const struct loader_data *loader = data;
+    (void)info, (void)size;
+    for (size_t at = 0; at + sizeof(*loader_lock) <= loader->bytes; at += sizeof(void *)) {
+        const pthread_mutex_t *mutex = (const void *)(loader->start + at);
+        if (is_held_here(mutex))
+            loader_lock = mutex;
+    }
+    return 1;
+}
+
+/* The data is asked for first, as that takes the loader's other lock. */
+static void find_lock(void)
+{
+    Dl_info place;
+    const ElfW(Sym) *symbol = NULL;
+    struct loader_data loader = {.start = dlvsym(RTLD_DEFAULT, "_rtld_global", "GLIBC_PRIVATE")};
+    if (!loader.start || !dladdr1(loader.start, &place, (void **)&symbol, RTLD_DL_SYMENT) ||
+        !symbol)
+        return;
+    loader.bytes = symbol->st_size;
+    dl_iterate_phdr(search_lock, &loader);
+    if (loader_lock && is_held_here(loader_lock))
+        loader_lock = NULL; /* something else, that it holds all the time */
+}
+
 static void in_child(void)
 {
-    limits_lower();
-    if (follows)
+    limits_lower(0);
+    bool is_locked = loader_lock && __atomic_load_n(&loader_lock->__data.__lock, __ATOMIC_RELAXED);
+    if (follows && !is_locked)
         trace_setup_again();
 }
 
 void children_begin(void)
 {
     follows = tracer_page->region->follows_children;
+    if (follows && !has_handlers)
+        find_lock();
     if (!has_handlers)
         has_handlers = pthread_atfork(NULL, count_child, in_child) == 0;
 }
 
 /* --- those without handlers -------------------------------------------------------------------------- */
 
+/* It may have begun with our limit; what it does until here is little. */
+static void count_spawned(pid_t pid)
+{
+    count_child();
+    if (tracer_page->ready)
+        limits_lower(pid);
+}
+
 HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    int result = real.posix_spawn(pid, path, actions, attributes, argv, envp);
+    pid_t child;
+    int result = real.posix_spawn(pid ? pid : &child, path, actions, attributes, argv, envp);
     if (result == 0)
-        count_child();
+        count_spawned(pid ? *pid : child);
     return result;
 }
 
 HOOK int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    int result = real.posix_spawnp(pid, path, actions, attributes, argv, envp);
+    pid_t child;
+    int result = real.posix_spawnp(pid ? pid : &child, path, actions, attributes, argv, envp);
     if (result == 0)
-        count_child();
+        count_spawned(pid ? *pid : child);
     return result;
 }
 

@@ -19,6 +19,7 @@ struct environment {
     char **words; /* NULL-terminated */
     void *memory;
     size_t bytes;
+    bool is_counted; /* as a program that is lost */
 };
 /* False: no memory.  The caller gives it back, if it is still there to do so. */
 bool environment_show(struct environment *shown, char *const *old);

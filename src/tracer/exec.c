@@ -5,6 +5,7 @@
  *
  * These functions are called between fork and exec, too: nothing is allocated but a mapping.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,18 +18,26 @@
 
 #define HOOK __attribute__((visibility("default")))
 
-/* `envp` for the new program: with our words if it is to be traced. */
+/*
+ * `envp` for the new program: with our words if it is to be traced.  The replacement is counted as lost before it
+ * happens: a program that is traced gets a region of its own, and only one that cannot be leaves this one.
+ */
 static char *const *environment_for(struct environment *shown, char *const *envp)
 {
     *shown = (struct environment){0};
     const struct tracer *tracer = tracer_page;
-    if (!tracer->ready ||
-        (!tracer->region->follows_children && (uint32_t)sys_getpid() != tracer->pid))
+    bool is_itself = tracer->ready && (uint32_t)sys_getpid() == tracer->pid;
+    if (!tracer->ready)
         return envp;
+    if (!tracer->region->follows_children && !is_itself) {
+        limits_lower(0); /* a child of vfork shares everything but its limits */
+        return envp;
+    }
     bool is_shown = environment_show(shown, envp);
-    if (!is_shown)
+    if (is_itself || !is_shown)
         lost_add(tracer->region, LOST_EXEC);
-    limits_lower();
+    shown->is_counted = is_itself;
+    limits_lower(0);
     return is_shown ? shown->words : envp;
 }
 
@@ -37,6 +46,8 @@ static void take_back(struct environment *shown)
 {
     if (tracer_page->ready)
         limits_raise();
+    if (shown->is_counted)
+        __atomic_fetch_sub(&tracer_page->region->lost[LOST_EXEC], 1, __ATOMIC_RELAXED);
     environment_free(shown);
 }
 
@@ -95,9 +106,11 @@ HOOK int execveat(int folder, const char *path, char *const argv[], char *const 
 
 /* --- arguments one by one ---------------------------------------------------------------------------- */
 
+/* Few are on the stack: in a child of vfork a mapping would stay in its parent, as exec does not return. */
 struct arguments {
     char **argv;
-    size_t bytes;
+    size_t bytes; /* mapped; 0: `few` */
+    char *few[128];
 };
 
 /* Collects what was given; `list` stands behind `first`.  False: no memory. */
@@ -110,14 +123,23 @@ static bool collect(struct arguments *arguments, const char *first, va_list list
         while (va_arg(counted, char *))
             nr++;
     va_end(counted);
-    arguments->bytes = (nr + 1) * sizeof(char *);
-    arguments->argv = sys_map(arguments->bytes, -1);
-    if (!arguments->argv)
+    bool is_mapped = nr >= sizeof(arguments->few) / sizeof(*arguments->few);
+    arguments->bytes = is_mapped ? (nr + 1) * sizeof(char *) : 0;
+    arguments->argv = is_mapped ? sys_map(arguments->bytes, -1) : arguments->few;
+    if (!arguments->argv) {
+        errno = ENOMEM;
         return false;
+    }
     arguments->argv[0] = (char *)first;
     for (size_t i = 1; first && i <= nr; i++)
         arguments->argv[i] = va_arg(list, char *);
     return true;
+}
+
+static void drop(struct arguments *arguments)
+{
+    if (arguments->bytes)
+        sys_unmap(arguments->argv, arguments->bytes);
 }
 
 HOOK int execl(const char *path, const char *arg, ...)
@@ -128,7 +150,7 @@ HOOK int execl(const char *path, const char *arg, ...)
     int result = -1;
     if (collect(&arguments, arg, list)) {
         result = behind_execve(path, arguments.argv, environ);
-        sys_unmap(arguments.argv, arguments.bytes);
+        drop(&arguments);
     }
     va_end(list);
     return result;
@@ -142,7 +164,7 @@ HOOK int execlp(const char *name, const char *arg, ...)
     int result = -1;
     if (collect(&arguments, arg, list)) {
         result = behind_execvpe(name, arguments.argv, environ);
-        sys_unmap(arguments.argv, arguments.bytes);
+        drop(&arguments);
     }
     va_end(list);
     return result;
@@ -156,7 +178,7 @@ HOOK int execle(const char *path, const char *arg, ...)
     int result = -1;
     if (collect(&arguments, arg, list)) {
         result = behind_execve(path, arguments.argv, va_arg(list, char *const *));
-        sys_unmap(arguments.argv, arguments.bytes);
+        drop(&arguments);
     }
     va_end(list);
     return result;

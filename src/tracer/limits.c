@@ -52,13 +52,13 @@ static int set_limit(const struct rlimit *limit)
     return result;
 }
 
-void limits_lower(void)
+void limits_lower(pid_t process)
 {
     if (!is_raised)
         return;
     /* Not the hard limit, which could not be raised again. */
     struct rlimit limit = {wished.rlim_cur, raised.rlim_max};
-    long args[6] = {0, RLIMIT_AS, (long)&limit, 0, 0, 0};
+    long args[6] = {process, RLIMIT_AS, (long)&limit, 0, 0, 0};
     sys_call6(SYS_prlimit64, args);
 }
 

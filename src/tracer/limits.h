@@ -5,7 +5,9 @@
  */
 #pragma once
 
-/* The address space is limited as the program wished: before an exec (undone by limits_raise if that fails), and
- * in a child of fork, where the region is not. */
-void limits_lower(void);
+#include <sys/types.h>
+
+/* The address space of a process (0: the caller) is limited as the program wished: before an exec (undone by
+ * limits_raise if that fails), and in children, where the region is not. */
+void limits_lower(pid_t process);
 void limits_raise(void);

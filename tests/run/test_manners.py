@@ -559,6 +559,13 @@ class Untraceable(unittest.TestCase):
         self.assertEqual(done.returncode, 5)
         self.assertGreater(self.place.report()["totals"]["allocations"], 0)
 
+    def test_exec_of_a_static_program(self):
+        """The recording is of what was before, and says so."""
+        program = self.compile(C_PROGRAM, "-static")
+        done = finish(self.place.start(["sh", "-c", f"exec {program}"], env=self.place.environment(witness=False)))
+        self.assertEqual((done.status, done.out), (5, "ran\n"), done.err)
+        self.assertIn("replaced this one", json.dumps(self.place.report()))
+
     def test_script_of_a_static_interpreter(self):
         """What the script starts may be traceable; where it is not, that is told at the end."""
         program = self.compile(C_PROGRAM, "-static")
@@ -566,6 +573,60 @@ class Untraceable(unittest.TestCase):
         script.write_text(f"#!{program}\n")
         script.chmod(0o755)
         self.expect(script, "linked statically")
+
+
+LOADER_LOCK = """#define _GNU_SOURCE
+#include <link.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static volatile int stop;
+static int see(struct dl_phdr_info *i, size_t n, void *d) { for (volatile int k = 0; k < 1000; k++); return 0; }
+static void *look(void *a) { while (!stop) dl_iterate_phdr(see, 0); return a; }
+int main(void) {
+    pthread_t thread;
+    int status, bad = 0;
+    pthread_create(&thread, 0, look, 0);
+    for (int i = 0; i < 10; i++) {
+        pid_t pid = fork();
+        if (!pid) { alarm(5); free(malloc(10)); _exit(0); }
+        waitpid(pid, &status, 0);
+        bad += status != 0;
+    }
+    stop = 1;
+    pthread_join(thread, 0);
+    printf("%d did not end\\n", bad);
+}
+"""
+CHILD_LIMITS = """#define _GNU_SOURCE
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    struct rlimit limit = {1ul << 30, 1ul << 30};
+    char *words[] = {"sh", "-c", "read x; ulimit -Sv", 0};
+    pid_t pid;
+    int ends[2], old = dup(1);
+    setrlimit(RLIMIT_AS, &limit);
+    for (int i = 0; i < 2; i++) {
+        pipe2(ends, 0);
+        dup2(ends[0], 0);
+        close(ends[0]);
+        i ? posix_spawn(&pid, "/bin/sh", 0, 0, words, environ) : posix_spawnp(&pid, "sh", 0, 0, words, environ);
+        write(ends[1], "\\n", 1);
+        waitpid(pid, 0, 0);
+        close(ends[1]);
+    }
+    char *now[] = {"sh", "-c", "ulimit -Sv", 0};
+    if (!(pid = vfork())) { execvp("sh", now); _exit(1); }
+    waitpid(pid, 0, 0);
+    if (!(pid = fork())) { execvp("sh", now); _exit(1); }
+    waitpid(pid, 0, 0);
+}
+"""
 
 
 class Children(unittest.TestCase):
@@ -591,6 +652,27 @@ class Children(unittest.TestCase):
         self.assertGreater(child["totals"]["allocations"], 1000)
         self.assertGreater(place.report()["totals"]["allocations"], 1000)
         self.assertIn("more process", told)
+
+    def compile(self, place, source):
+        program = place.folder / "subject"
+        if not shutil.which("cc"):
+            self.skipTest("there is no compiler")
+        subprocess.run(["cc", "-w", "-x", "c", "-", "-o", program, "-lpthread"], input=source, text=True, check=True)
+        return program
+
+    def test_followed_while_others_are_in_the_loader(self):
+        """Its lock is held in the child for ever: the child must not wait for it."""
+        place = Place(self)
+        done = finish(place.start([self.compile(place, LOADER_LOCK)], "--follow-children",
+                                  env=place.environment(witness=False)), limit_s=120)
+        self.assertEqual((done.status, done.out), (0, "0 did not end\n"), done.err)
+
+    def test_limit_of_children(self):
+        """A limit of the address space that the program gives itself is what its children get."""
+        place = Place(self)
+        program = self.compile(place, CHILD_LIMITS)
+        done = finish(place.start([program], env=place.environment(witness=False)))
+        self.assertEqual((done.status, done.out), (0, "1048576\n" * 4), done.err)
 
     def test_many_followed(self):
         place = Place(self)

@@ -27,7 +27,7 @@ EXPORTS = """
 IMPORTS = """
     __environ environ __errno_location
     memchr memcmp memcpy memmem memmove memset stpcpy strcat strchr strcmp strcpy strlen strncmp strstr
-    dlvsym dl_iterate_phdr _dl_find_object _r_debug __libc_malloc
+    dlvsym dladdr1 dl_iterate_phdr _dl_find_object _r_debug __libc_malloc
     pthread_key_create pthread_setspecific __register_atfork
     clock_gettime getpid sched_yield syscall process_vm_readv mmap64 mprotect munmap
     __cxa_finalize __gmon_start__ _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable
