@@ -3,14 +3,15 @@
  * Loops that do hardly anything but allocate, in C: `loops MODE PAIRS [hold]`.
  *
  *   constant   24 frames deep, always the same stack; each block is freed at once
- *   tree       depth first over a tree of 5000 calls, 10 to 40 deep, 4 blocks of random sizes at each; 1000 alive
+ *   tree       depth first over a tree of 5000 calls, 10 to 40 deep, 4 blocks of five sizes at each; 1000 alive
  *   live       the same with 1 M alive
  *   jump       from the root to a random leaf before each block, 1 M alive: no two stacks alike
  *   ring       one thread allocates, another frees
  *
- * PAIRS are of malloc and free.  With `hold` it says "ready" at the end, with all that is alive, and waits
- * for the end of stdin; eight threads that have allocated wait with it.
+ * PAIRS are of malloc and free.  With `hold` it says at the end how many bytes libc has given, and waits with all
+ * that is alive for the end of stdin; eight threads that have allocated wait with it.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,12 +49,18 @@ static uint64_t random_number(void)
     return random_state;
 }
 
+/* Powers of two: with sizes between them heaptrack's interpreter grows to 19 GB, in a hash table. */
+static size_t some_bytes(uint64_t number)
+{
+    return (size_t)16 << number % 5;
+}
+
 static void replace_block(void)
 {
     uint64_t number = random_number();
     void **place = &blocks[number % nr_blocks];
     free(*place);
-    *place = malloc(16 + (number >> 32) % 290);
+    *place = malloc(some_bytes(number >> 32));
     *(volatile char *)*place = 1;
     pairs_left--;
 }
@@ -223,9 +230,10 @@ static void hold(void)
     }
     for (unsigned i = 0; i < nr_blocks; i++) {
         if (!blocks[i])
-            blocks[i] = malloc(16 + random_number() % 290);
+            blocks[i] = malloc(some_bytes(random_number()));
     }
-    puts("ready");
+    struct mallinfo2 info = mallinfo2();
+    printf("%zu\n", info.uordblks + info.hblkhd);
     fflush(stdout);
     while (getchar() != EOF)
         ;

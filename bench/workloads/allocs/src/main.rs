@@ -4,7 +4,8 @@
 //!     btree   a BTreeMap<String, Vec<String>> is built and dropped: about 2 200 allocations a round
 //!     json    a tree of values is made, written as text, cloned and dropped: about 7 000
 //!     hash    a HashMap<u64, Box<[u8; 32]>> is built and dropped: about 500
-//!     polls   one task is polled so often, on a runtime of one thread, and allocates nothing
+//!     polls   one task is polled so often, on a runtime of one thread, and allocates nothing; before, it says its
+//!             process id and waits for a line
 //!     spawns  so many tasks are spawned and joined, each with a buffer of its own
 
 use std::collections::{BTreeMap, HashMap};
@@ -133,6 +134,8 @@ async fn spawned(number: u64) -> u64 {
 }
 
 fn polls(times: u64) -> u64 {
+    println!("{}", std::process::id());
+    std::io::stdin().read_line(&mut String::new()).expect("a line");
     let runtime = Builder::new_current_thread().build().expect("a runtime starts");
     runtime.block_on(async { tokio::spawn(polled(times)).await.expect("it ends") })
 }
