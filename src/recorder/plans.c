@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "recorder/planner.h"
@@ -61,7 +62,10 @@ void plans_prepare(struct recorder *recorder)
     struct pollfd file = {.fd = recorder->planner.fd, .events = POLLIN};
     if (poll(&file, 1, PREPARE_LIMIT_MS) == 1)
         helper_take(&recorder->planner, &answer);
+    pid_t pid = recorder->planner.pid;
     helper_end(&recorder->planner); /* it has files open that are the program's now */
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
 }
 
 /* An image without a plan has no await trees; the report says so by itself. */

@@ -9,6 +9,7 @@
  */
 #include "tracer/setup.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -76,7 +77,10 @@ static int receive_region(int socket)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
-    long got = sys_call(SYS_recvmsg, socket, (long)&message, MSG_CMSG_CLOEXEC);
+    long got;
+    do { /* a handler, or SIGSTOP and SIGCONT */
+        got = sys_call(SYS_recvmsg, socket, (long)&message, MSG_CMSG_CLOEXEC);
+    } while (got == -EINTR);
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (sys_failed(got) || !header || header->cmsg_level != SOL_SOCKET ||
         header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))

@@ -122,15 +122,22 @@ def plain(command, *, text=None, env=None, limit_s=LIMIT_S, **more):
 
 
 def child_of(process):
-    """The program that a running `asyncmem run` has started: the first of its children."""
+    """The program that a running `asyncmem run` has started; its other children are called as it is itself."""
     path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def child():
         if process.poll() is not None:
             said = process.stderr.read()[-500:] if process.stderr else ""
             raise AssertionError(f"asyncmem ended with {process.returncode}: {said}")
-        return path.read_text().split()
+        return [pid for pid in path.read_text().split() if not is_own(pid)]
     return int(wait_until("the program is started", child)[0])
+
+
+def is_own(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("asyncmem")
+    except FileNotFoundError:  # it has ended
+        return True
 
 
 def kill(pid, number=signal.SIGKILL):

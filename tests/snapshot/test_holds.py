@@ -126,8 +126,11 @@ class Holds(Judging):
                 case = next(case for case in self.cases if case["name"] == name)
                 task = by_id[case["ids"][0]]
                 self.assertEqual(task["held_bytes"], 0)
-                self.assertGreaterEqual(task["maybe_held_bytes"], least)
-                self.assertLess(task["maybe_held_bytes"], least + 64)
+                if task["maybe_held_bytes"]:  # else a stack has the address in a word that is not used any more
+                    self.assertGreaterEqual(task["maybe_held_bytes"], least)
+                    self.assertLess(task["maybe_held_bytes"], least + 64)
+                else:
+                    self.assertGreaterEqual(self.document["heap"]["other_bytes"], least)
 
     def test_shared_names_its_tasks(self):
         ids = {task["runtime_task_id"]: task["id"] for task in self.document["tasks"]}
