@@ -31,18 +31,11 @@ def build_server():
     return server
 
 
-def family(pid):
-    """A process and its children."""
+def used_s(pid):
+    """CPU of a process and of its descendants, with those that it has waited for."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
-
-
-def used_s(pids):
-    total = 0
-    for pid in pids:
-        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(words[11]) + int(words[12])
-    return total / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK") + sum(used_s(child) for child in children)
 
 
 def reaped(process, limit_s=60):
@@ -66,11 +59,10 @@ def serve(command, load, nr_requests):
             line = process.stdout.readline()
             if ":" not in line:
                 raise Broken(f"{command[0]} does not listen")
-            pids = family(process.pid)
-            before = used_s(pids)
+            before = used_s(process.pid)
             run([load, line.rsplit(":", 1)[1].strip(), nr_requests])
-            within = used_s(pids) - before
-            os.kill(pids[-1], signal.SIGTERM)
+            within = used_s(process.pid) - before
+            os.kill(process.pid, signal.SIGTERM)  # asyncmem passes it on
             whole = reaped(process)
         finally:
             if process.returncode is None:
