@@ -82,6 +82,10 @@ static const struct {
                         "tasks ended at an await that could not be read at that moment"},
     [LOST_STACK_GUESSED] = {"stack_guessed", "stacks pass code without unwind tables and were "
                                              "followed by frame pointers: callers may be missing"},
+    [LOST_UNSEEN_BLOCK] =
+        {"unseen_block", "polls were of tasks whose memory comes from an allocator that could not "
+                         "be traced, nor what else it gave: one that is linked into the program is "
+                         "found by its symbols (no strip in Cargo.toml)"},
 };
 
 static void add_losts(struct run_building *build)

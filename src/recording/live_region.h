@@ -78,6 +78,7 @@ enum region_lost {
     LOST_EXEC,           /* programs that replaced this one and could not be followed */
     LOST_AWAIT_CUT,      /* await trees that could not be read at a task's end */
     LOST_STACK_GUESSED,  /* stacks that were followed through code without unwind tables */
+    LOST_UNSEEN_BLOCK,   /* polls of tasks whose cells no allocator that is traced has made */
     NR_REGION_LOST = 32, /* room for more; all are written */
 };
 

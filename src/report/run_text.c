@@ -125,7 +125,10 @@ static void put_tasks(const struct run *run, const struct display *display, stru
         for (size_t j = 0; j < NR_RUN_ENDS && run_kind_has_tasks(types[i].kind); j++)
             ends[j] += types[i].ended[j];
     if (!facts->tasks) {
-        text_append_str(line, "none was seen: no tokio runtime ran, or none that asyncmem knows");
+        text_append_str(line,
+                        facts->polls
+                            ? "none could be followed, though some ran: see Missing"
+                            : "none was seen: no tokio runtime ran, or none that asyncmem knows");
         put_fact(display, "Tasks", line);
         return;
     }

@@ -165,6 +165,14 @@ static inline void end_poll(struct tracer *tracer, struct trace_thread *thread,
     let_go(thread, call);
 }
 
+/* A cell without a row: there was no room for one, or its block is of an allocator that is not traced. */
+static void lost_cell(const struct tracer *tracer, const struct task_header *header)
+{
+    const struct region_live *entry = live_find(tracer, (uintptr_t)header);
+    bool is_seen = entry && entry->owner & REGION_LIVE_PRESENT;
+    lost_add(tracer->region, is_seen ? LOST_TABLE_FULL : LOST_UNSEEN_BLOCK);
+}
+
 /* Without a thread to count for, or a row. */
 static __attribute__((noinline)) void poll_plainly(struct trace_thread *thread,
                                                    struct task_header *header)
@@ -178,7 +186,7 @@ static __attribute__((noinline)) void poll_plainly(struct trace_thread *thread,
         thread->row->polls++;
         *(cancels ? &thread->row->polls_cancel
                   : (uint64_t *)((uint8_t *)thread->row + vtable->counter)) += 1;
-        lost_add(tracer_page->region, LOST_TABLE_FULL);
+        lost_cell(tracer_page, header);
     }
     vtable->poll(header);
 }

@@ -98,9 +98,9 @@ class Allocators(unittest.TestCase):
                 result, document, _ = traced(self, [stripped])
                 self.assertEqual(result.status, 0)
                 truth = json.loads(result.out)
-                if document["totals"]["allocations"] < truth["allocations"]:
-                    said = result.told + json.dumps(document.get("notes", []))
-                    self.assertRegex(said, r"(?i)allocator")
+                self.assertLess(document["totals"]["allocations"], truth["allocations"], "it is found now: good")
+                self.assertGreater(document["lost"].get("unseen_block", 0), 1000)
+                self.assertRegex(json.dumps(document["lost_reasons"]), "allocator")
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def child_of(process):
 def is_own(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("asyncmem")
-    except FileNotFoundError:  # it has ended
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
         return True
 
 
