@@ -28,11 +28,14 @@ test:
 	@$(MAKE) --no-print-directory all
 	@python3 tests/all.py
 
-# The wide matrix of builds and the long fuzzing run; writes docs/MATRIX.md.
+# The wide matrix of builds, real programs traced, and the long fuzzing run; writes docs/MATRIX.md.
 matrix:
 	@tools/setup matrix
 	@$(MAKE) --no-print-directory all
 	@python3 tests/matrix/matrix.py
+	@ninja -C $(BUILD) --quiet tests/run/libcount.so tests/run/torture
+	@ASYNCMEM_LONG=1 python3 tests/run/test_real_programs.py
+	@ASYNCMEM_LONG=1 python3 tests/run/test_harmless_run.py
 
 # Speed and memory as ratios against named peers, in one run.
 bench:
