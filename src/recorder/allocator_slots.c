@@ -59,6 +59,7 @@ struct search {
     size_t nr_targets;
     uint64_t lowest, highest; /* of the targets */
     struct allocator_slots *slots;
+    bool has_symbols; /* a symbol table that strip would have removed */
 };
 
 /* --- functions ----------------------------------------------------------------------------------- */
@@ -207,6 +208,40 @@ static bool is_words(const struct search *search, const GElf_Shdr *header, const
     return header->sh_type == SHT_PROGBITS && header->sh_flags & SHF_ALLOC && has_words(name);
 }
 
+/* --- without symbols ----------------------------------------------------------------------------- */
+
+/* What allocators write in front of their messages. */
+static const struct {
+    const char *message, *allocator;
+} messages[] = {{"<jemalloc>: ", "jemalloc"}, {"mimalloc: ", "mimalloc"}};
+
+static bool is_constants(const struct search *search, const GElf_Shdr *header, const char *name)
+{
+    (void)search;
+    return header->sh_type == SHT_PROGBITS && name && strncmp(name, ".rodata", 7) == 0;
+}
+
+static void look_for_messages(struct search *search, Elf_Scn *section, const GElf_Shdr *header)
+{
+    (void)header;
+    Elf_Data *data = elf_rawdata(section, NULL);
+    for (size_t i = 0; data && data->d_buf && i < sizeof(messages) / sizeof(*messages); i++)
+        if (memmem(data->d_buf, data->d_size, messages[i].message, strlen(messages[i].message)))
+            search->slots->hidden = messages[i].allocator;
+}
+
+static bool is_symbol_table(const struct search *search, const GElf_Shdr *header, const char *name)
+{
+    (void)search, (void)name;
+    return header->sh_type == SHT_SYMTAB;
+}
+
+static void note_symbols(struct search *search, Elf_Scn *section, const GElf_Shdr *header)
+{
+    (void)section, (void)header;
+    search->has_symbols = true;
+}
+
 static int compare_slots(const void *left, const void *right)
 {
     const struct region_slot *a = left, *b = right;
@@ -239,6 +274,10 @@ void allocator_slots_find(struct allocator_slots *slots, const char *path)
         if (search.nr_targets) {
             each_section(&search, look_at_relocations, is_relocations);
             each_section(&search, look_at_words, is_words);
+        } else {
+            each_section(&search, note_symbols, is_symbol_table);
+            if (!search.has_symbols)
+                each_section(&search, look_for_messages, is_constants);
         }
         drop_doubles(slots);
     }

@@ -13,6 +13,8 @@
 struct allocator_slots {
     struct region_slot *rows; /* their `image` is 0; free() */
     size_t nr, capacity;
+    const char *
+        hidden; /* an allocator that is in the file, which has no symbols to find it by; NULL: none */
 };
 
 /* Of one file; none for most.  Files are untrusted and read by libelf, unmapped. */

@@ -96,8 +96,7 @@ static uint64_t peak_rss(const struct recorder *recorder, const struct traced *t
     return is_alone && recorder->max_rss_bytes > sampled ? recorder->max_rss_bytes : sampled;
 }
 
-static void add_notes(const struct recorder *recorder, const struct traced *traced,
-                      struct pack_input *input, struct text *strings)
+static void add_notes(const struct traced *traced, struct pack_input *input, struct text *strings)
 {
     struct text note = {0};
     if (traced->view.header->state == REGION_OFF) {
@@ -106,7 +105,17 @@ static void add_notes(const struct recorder *recorder, const struct traced *trac
         append_string(strings, text_str(&note));
         input->nr_notes++;
     }
-    (void)recorder;
+    const char *hidden = atomic_load(&traced->images.hidden_allocator);
+    text_clear(&note);
+    if (hidden) {
+        text_printf(&note,
+                    "an allocator is linked in (%s) that cannot be found without the symbol table: "
+                    "what goes "
+                    "through it is not counted; build with strip = \"none\" or \"debuginfo\"",
+                    hidden);
+        append_string(strings, text_str(&note));
+        input->nr_notes++;
+    }
     text_deinit(&note);
 }
 
@@ -143,7 +152,7 @@ static int make_input(const struct recorder *recorder, struct traced *traced, bo
     append_string(&strings, text_str(&path));
     append_string(&strings, text_str(&recorder->launch.path));
     append_string(&strings, text_str(&recorder->command));
-    add_notes(recorder, traced, &input, &strings);
+    add_notes(traced, &input, &strings);
     input.string_bytes = strings.length;
     text_append(&bytes, (const char *)&input, sizeof(input));
     text_append(&bytes, (const char *)sampler->steps, sampler->nr_steps * sizeof(*sampler->steps));

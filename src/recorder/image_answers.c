@@ -52,6 +52,8 @@ static void answer_image(struct image_answers *answers, uint32_t id)
     allocator_slots_find(&slots, path);
     if (slots.nr)
         add_slots(answers, id, &slots);
+    if (slots.hidden)
+        atomic_store(&answers->hidden_allocator, slots.hidden);
     free(slots.rows);
 }
 

@@ -19,6 +19,7 @@ struct image_answers {
     pthread_t thread;
     bool runs;
     atomic_bool stops, stopped;
+    _Atomic(const char *) hidden_allocator; /* of struct allocator_slots, of any image */
 };
 
 /* `region` and `view` must outlive it.  Without a thread nothing is answered; the tracer waits a moment then. */

@@ -268,7 +268,7 @@ class Init(unittest.TestCase):
         process = place.start(["sh", "-c", "trap 'echo end; exit 3' TERM; echo ready; while :; do sleep 0.05; done"],
                               wrapper=self.UNSHARE, env=place.environment(witness=False))
         self.assertEqual(process.stdout.readline(), "ready\n")
-        kill(child_of(process), signal.SIGTERM)  # unshare's child: asyncmem
+        kill(child_of(process, of_asyncmem=False), signal.SIGTERM)  # unshare's child: asyncmem
         done = finish(process)
         self.assertEqual((done.status, done.out), (3, "end\n"))
 
@@ -341,8 +341,10 @@ class Surroundings(unittest.TestCase):
                "os.getcwd(), oct(os.umask(0)), os.getpgrp() == os.getpgid(os.getppid()), os.getsid(0) == os.getsid(os.getppid()))"
 
         def set_up():
-            resource.setrlimit(resource.RLIMIT_CORE, (4096, 1 << 20))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 41))
+            for limit, soft, hard in ((resource.RLIMIT_CORE, 4096, 1 << 20), (resource.RLIMIT_FSIZE, 1 << 20, 1 << 41)):
+                most = resource.getrlimit(limit)[1]  # which not everybody may raise
+                hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
+                resource.setrlimit(limit, (min(soft, hard), hard))
             os.umask(0o27)
 
         self.both([sys.executable, "-c", show], preexec_fn=set_up)

@@ -121,15 +121,17 @@ def plain(command, *, text=None, env=None, limit_s=LIMIT_S, **more):
     return finish(process, text, limit_s)
 
 
-def child_of(process):
-    """The program that a running `asyncmem run` has started; its other children are called as it is itself."""
+def child_of(process, *, of_asyncmem=True):
+    """The program that a running `asyncmem run` has started; its other children are called as it is itself. Of a
+    wrapper of asyncmem the first child is meant.
+    """
     path = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def child():
         if process.poll() is not None:
             said = process.stderr.read()[-500:] if process.stderr else ""
             raise AssertionError(f"asyncmem ended with {process.returncode}: {said}")
-        return [pid for pid in path.read_text().split() if not is_own(pid)]
+        return [pid for pid in path.read_text().split() if not (of_asyncmem and is_own(pid))]
     return int(wait_until("the program is started", child)[0])
 
 
