@@ -74,6 +74,7 @@ class Allocators(unittest.TestCase):
             with self.subTest(allocator=kind):
                 self.check(PROGRAMS, kind)
 
+    @unittest.skipUnless(LONG, "builds for minutes")
     def test_fat_lto(self):
         folder = build("fat")
         for kind in KINDS:
