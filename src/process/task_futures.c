@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 /* Of a bigger value only what says how to go on is read at first. */
@@ -325,13 +326,6 @@ static void walk(struct task_futures *futures, const struct place *place, uint64
 
 /* --- rounds ---------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* What is read for an item: the values, or of a big one the part that says how to go on. */
 static void set_request(const struct task_futures *futures, const struct walk_item *item,
                         struct read_request *request)
@@ -525,7 +519,7 @@ void task_futures_read(struct task_futures *futures, struct reading *reading, ui
     }
     walk_tasks(futures, true);
     while (futures->nr_next && !futures->is_cut) {
-        if (deadline_ns && now_ns() > deadline_ns)
+        if (deadline_ns && clock_ns(CLOCK_MONOTONIC) > deadline_ns)
             futures->is_cut = true;
         else
             run_round(futures, reading);

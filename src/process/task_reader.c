@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "process/task_reader.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -8,13 +10,6 @@
 
 /* If a target does not stop, it goes on after this; and this long its trees may take at most. */
 enum { STOP_LIMIT_MS = 100, WALK_LIMIT_MS = 1000 };
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /*
  * On a busy machine the target would stand still until the scheduler gives us a turn: until it goes

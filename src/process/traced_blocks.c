@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/parallel.h"
 #include "base/search.h"
 #include "base/text.h"
@@ -31,13 +32,6 @@ enum {
     PATH_BYTES = 96,
 };
 #define GRANULE_MASK UINT64_C(31)
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 PRINTF_LIKE(2, 3)
 static void set_problem(struct traced_blocks *traced, const char *format, ...)
@@ -287,9 +281,9 @@ static void cut_parts(struct traced_blocks *traced)
 /* The first copy, of what changes, brings all pages to us and tells how much room is needed. */
 static void make_room(struct traced_blocks *traced)
 {
-    const uint64_t began = now_ns();
+    const uint64_t began = clock_ns(CLOCK_MONOTONIC);
     copy_part(traced, 0, 0);
-    traced->estimate_ns = now_ns() - began;
+    traced->estimate_ns = clock_ns(CLOCK_MONOTONIC) - began;
     cut_parts(traced);
     traced->tasks_capacity = region_nr_rows(&traced->view, REGION_TASKS) * 5 / 4 + MORE_ROWS;
     traced->tasks = memory_alloc_touched(traced->tasks_capacity * sizeof(*traced->tasks));
@@ -327,7 +321,7 @@ static bool copy_through_target(struct traced_blocks *traced, const struct targe
 void traced_blocks_copy(struct traced_blocks *traced, const struct target *target,
                         uint64_t limit_ns)
 {
-    const uint64_t began = now_ns();
+    const uint64_t began = clock_ns(CLOCK_MONOTONIC);
     if (traced->is_there && traced->estimate_ns > limit_ns) {
         traced->is_there = false;
         set_problem(traced,
@@ -344,7 +338,7 @@ void traced_blocks_copy(struct traced_blocks *traced, const struct target *targe
     parallel_for(traced->nr_parts, copy_part, traced);
     copy_tasks(traced);
     copy_threads(traced);
-    traced->copy_ns = now_ns() - began;
+    traced->copy_ns = clock_ns(CLOCK_MONOTONIC) - began;
 }
 
 /* A place is used again: it is its newest thread's. */

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "recorder/recorder_part.h"
 
@@ -22,9 +23,7 @@ enum { MAX_CHILDREN = CLOCK_MAX_REGIONS - 2, MAX_FILES = 8 + SERVE_MAX_ASKERS + 
 
 uint64_t recorder_clock_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 struct traced *recorder_find(const struct recorder *recorder, uint32_t generation)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "recorder/manners.h"
 
 /* --- packets with files -------------------------------------------------------------------------- */
@@ -158,7 +159,6 @@ void helper_end(struct helper *helper)
 
 bool helper_ask(struct helper *helper, const struct helper_question *question)
 {
-    struct timespec now;
     bool is_sent = false;
     /* Twice: it may have been killed since we looked. */
     for (int i = 0; i < 2 && !is_sent; i++) {
@@ -171,8 +171,7 @@ bool helper_ask(struct helper *helper, const struct helper_question *question)
     }
     if (!is_sent)
         return false;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    helper->asked_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    helper->asked_ns = clock_ns(CLOCK_MONOTONIC);
     helper->is_busy = true;
     return true;
 }

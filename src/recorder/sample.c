@@ -7,17 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "process/proc.h"
 
 enum { TYPES_COST = 50 }; /* reading all rows takes at most one part in so many of the time */
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 void sampler_init(struct sampler *sampler, pid_t pid)
 {
@@ -114,12 +108,12 @@ static void sum_types(struct sampler *sampler, const struct region_view *view)
 
 static void look_at_types(struct sampler *sampler, const struct region_view *view)
 {
-    uint64_t before = monotonic_ns();
+    uint64_t before = clock_ns(CLOCK_MONOTONIC);
     sampler->has_types = before >= sampler->types_next_ns;
     if (!sampler->has_types)
         return;
     sum_types(sampler, view);
-    uint64_t after = monotonic_ns();
+    uint64_t after = clock_ns(CLOCK_MONOTONIC);
     sampler->types_next_ns = after + (after - before) * TYPES_COST;
 }
 

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 struct traced *traced_new(const struct region_options *options, struct clock *clock,
@@ -81,9 +82,7 @@ void traced_free(struct traced *traced, struct clock *clock)
 
 uint64_t traced_now_ns(const struct traced *traced)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - traced->region.started_ns;
+    return clock_ns(CLOCK_MONOTONIC) - traced->region.started_ns;
 }
 
 bool traced_has_content(const struct traced *traced)

@@ -15,3 +15,20 @@ void json_key(struct text *out, const char *key); /* a constant that needs no es
 void json_put_string(struct text *out, const char *raw); /* NULL and "" give null */
 void json_put_number(struct text *out, uint64_t number); /* above INT64_MAX: null, unknown */
 void json_put_word(struct text *out, const char *word);  /* null, true, -1, 0.5 */
+
+/* A key with its value. */
+static inline void json_number(struct text *out, const char *key, uint64_t number)
+{
+    json_key(out, key);
+    json_put_number(out, number);
+}
+
+/* 0 is none. */
+static inline void json_id(struct text *out, const char *key, uint64_t id)
+{
+    json_key(out, key);
+    if (id)
+        json_put_number(out, id);
+    else
+        json_put_word(out, "null");
+}

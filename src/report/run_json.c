@@ -55,15 +55,15 @@ static void put_facts(struct text *out, const struct run *run)
     run_json_word(out, "schema", "asyncmem.report/1");
     run_json_string(out, run, "program", facts->program);
     run_json_string(out, run, "command", facts->command);
-    run_json_id(out, "pid", facts->pid);
+    json_id(out, "pid", facts->pid);
     put_time(out, "started_at", facts->started_at_ns);
     put_time(out, "ended_at", facts->ended_at_ns);
-    run_json_number(out, "duration_ns", run_duration_ns(run));
+    json_number(out, "duration_ns", run_duration_ns(run));
     run_json_word(out, "ended_by", run_ended_by_names[facts->ended_by]);
     json_key(out, facts->ended_by == RUN_SIGNAL ? "signal" : "exit_status");
     json_put_word(out, has_status ? status : "null");
     run_json_word(out, "stacks", stacks[facts->stacks]);
-    run_json_id(out, "sample_bytes", facts->sample_bytes);
+    json_id(out, "sample_bytes", facts->sample_bytes);
     run_json_word(out, "detail", details[facts->detail]);
     run_json_string(out, run, "detail_reason", facts->detail_reason);
 }
@@ -77,7 +77,7 @@ static void put_ends(struct text *out, const struct run *run)
         for (size_t j = 0; j < NR_RUN_ENDS && run_kind_has_tasks(types[i].kind); j++)
             ends[j] += types[i].ended[j];
     for (size_t i = 0; i < RUN_END_THREAD; i++)
-        run_json_number(out, run_end_names[i], ends[i]);
+        json_number(out, run_end_names[i], ends[i]);
 }
 
 static void put_totals(struct text *out, const struct run *run)
@@ -85,25 +85,25 @@ static void put_totals(struct text *out, const struct run *run)
     const struct run_facts *facts = run_facts(run);
     json_key(out, "totals");
     json_open(out, '{');
-    run_json_number(out, "tasks", facts->tasks);
+    json_number(out, "tasks", facts->tasks);
     put_ends(out, run);
-    run_json_number(out, "polls", facts->polls);
-    run_json_number(out, "polls_future", facts->polls_future);
-    run_json_number(out, "polls_blocking", facts->polls_blocking);
-    run_json_number(out, "polls_cancel", facts->polls_cancel);
-    run_json_number(out, "allocations", facts->allocations);
-    run_json_number(out, "allocated_bytes", facts->allocated_bytes);
-    run_json_number(out, "temporary", facts->temporary);
-    run_json_number(out, "frees", facts->frees);
-    run_json_number(out, "freed_bytes", facts->freed_bytes);
-    run_json_number(out, "unknown_frees", facts->unknown_frees);
-    run_json_number(out, "live_bytes", facts->live_bytes);
-    run_json_number(out, "live_blocks", facts->live_blocks);
-    run_json_number(out, "peak_bytes", facts->peak_bytes);
-    run_json_number(out, "peak_error_bytes", facts->peak_error_bytes);
-    run_json_id(out, "peak_ns", facts->peak_ns);
-    run_json_id(out, "peak_rss_bytes", facts->peak_rss_bytes);
-    run_json_number(out, "threads", facts->nr_threads);
+    json_number(out, "polls", facts->polls);
+    json_number(out, "polls_future", facts->polls_future);
+    json_number(out, "polls_blocking", facts->polls_blocking);
+    json_number(out, "polls_cancel", facts->polls_cancel);
+    json_number(out, "allocations", facts->allocations);
+    json_number(out, "allocated_bytes", facts->allocated_bytes);
+    json_number(out, "temporary", facts->temporary);
+    json_number(out, "frees", facts->frees);
+    json_number(out, "freed_bytes", facts->freed_bytes);
+    json_number(out, "unknown_frees", facts->unknown_frees);
+    json_number(out, "live_bytes", facts->live_bytes);
+    json_number(out, "live_blocks", facts->live_blocks);
+    json_number(out, "peak_bytes", facts->peak_bytes);
+    json_number(out, "peak_error_bytes", facts->peak_error_bytes);
+    json_id(out, "peak_ns", facts->peak_ns);
+    json_id(out, "peak_rss_bytes", facts->peak_rss_bytes);
+    json_number(out, "threads", facts->nr_threads);
     json_close(out, '}');
 }
 

@@ -43,22 +43,6 @@ static inline void run_json_string(struct text *out, const struct run *run, cons
     json_put_string(out, run_string(run, str));
 }
 
-static inline void run_json_number(struct text *out, const char *key, uint64_t number)
-{
-    json_key(out, key);
-    json_put_number(out, number);
-}
-
-/* 0 is none. */
-static inline void run_json_id(struct text *out, const char *key, uint64_t id)
-{
-    json_key(out, key);
-    if (id)
-        json_put_number(out, id);
-    else
-        json_put_word(out, "null");
-}
-
 static inline void run_json_word(struct text *out, const char *key, const char *word)
 {
     json_key(out, key);

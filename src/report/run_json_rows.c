@@ -9,36 +9,36 @@
 static void put_type_sums(struct text *out, const struct run_type *type)
 {
     const bool has_tasks = type->tasks && run_kind_has_tasks(type->kind);
-    run_json_number(out, "tasks", run_kind_has_tasks(type->kind) ? type->tasks : 0);
-    run_json_number(out, "live_tasks", type->live_tasks);
-    run_json_number(out, "most_at_once", type->most_at_once);
+    json_number(out, "tasks", run_kind_has_tasks(type->kind) ? type->tasks : 0);
+    json_number(out, "live_tasks", type->live_tasks);
+    json_number(out, "most_at_once", type->most_at_once);
     for (size_t i = 0; i < RUN_END_THREAD; i++)
-        run_json_number(out, run_end_names[i], run_kind_has_tasks(type->kind) ? type->ended[i] : 0);
-    run_json_number(out, "mean_peak_bytes",
-                    has_tasks && type->peak_bytes_sum != RUN_UNKNOWN
-                        ? type->peak_bytes_sum / type->tasks
-                        : RUN_UNKNOWN);
-    run_json_number(out, "largest_peak_bytes", type->peak_bytes_max);
-    run_json_number(out, "allocations", type->allocations);
-    run_json_number(out, "allocated_bytes", type->allocated_bytes);
-    run_json_number(out, "frees", type->frees);
-    run_json_number(out, "freed_bytes", type->freed_bytes);
-    run_json_number(out, "live_bytes", type->live_bytes);
-    run_json_number(out, "live_blocks", type->live_blocks);
-    run_json_number(out, "polls", type->polls);
-    run_json_number(out, "polls_cancel", type->polls_cancel);
-    run_json_number(out, "slow_polls", type->slow_polls);
-    run_json_number(out, "scheduled", type->scheduled);
-    run_json_number(out, "poll_ns", type->poll_ns);
-    run_json_number(out, "longest_poll_ns", type->longest_poll_ns);
-    run_json_number(out, "idle_ns", type->idle_ns);
-    run_json_number(out, "cell_bytes", type->cell_bytes);
-    run_json_number(out, "boxed_bytes", type->boxed_bytes);
-    run_json_number(out, "each_bytes", run_type_each_bytes(type));
-    run_json_number(out, "header_bytes", type->header_bytes);
-    run_json_number(out, "padding_bytes", type->padding_bytes);
-    run_json_number(out, "payload_bytes", type->payload_bytes);
-    run_json_number(out, "live_cells", type->live_cells);
+        json_number(out, run_end_names[i], run_kind_has_tasks(type->kind) ? type->ended[i] : 0);
+    json_number(out, "mean_peak_bytes",
+                has_tasks && type->peak_bytes_sum != RUN_UNKNOWN
+                    ? type->peak_bytes_sum / type->tasks
+                    : RUN_UNKNOWN);
+    json_number(out, "largest_peak_bytes", type->peak_bytes_max);
+    json_number(out, "allocations", type->allocations);
+    json_number(out, "allocated_bytes", type->allocated_bytes);
+    json_number(out, "frees", type->frees);
+    json_number(out, "freed_bytes", type->freed_bytes);
+    json_number(out, "live_bytes", type->live_bytes);
+    json_number(out, "live_blocks", type->live_blocks);
+    json_number(out, "polls", type->polls);
+    json_number(out, "polls_cancel", type->polls_cancel);
+    json_number(out, "slow_polls", type->slow_polls);
+    json_number(out, "scheduled", type->scheduled);
+    json_number(out, "poll_ns", type->poll_ns);
+    json_number(out, "longest_poll_ns", type->longest_poll_ns);
+    json_number(out, "idle_ns", type->idle_ns);
+    json_number(out, "cell_bytes", type->cell_bytes);
+    json_number(out, "boxed_bytes", type->boxed_bytes);
+    json_number(out, "each_bytes", run_type_each_bytes(type));
+    json_number(out, "header_bytes", type->header_bytes);
+    json_number(out, "padding_bytes", type->padding_bytes);
+    json_number(out, "payload_bytes", type->payload_bytes);
+    json_number(out, "live_cells", type->live_cells);
 }
 
 static void put_type(struct text *out, const struct run_report *report, uint32_t at)
@@ -46,14 +46,14 @@ static void put_type(struct text *out, const struct run_report *report, uint32_t
     const struct run *run = report->run;
     const struct run_type *type = &run_types(run, NULL)[at];
     json_open(out, '{');
-    run_json_number(out, "id", at + 1);
+    json_number(out, "id", at + 1);
     run_json_string(out, run, "future", type->future);
     run_json_string(out, run, "full_name", type->full);
     run_json_string(out, run, "reason", type->reason);
     run_json_word(out, "kind", run_kind_names[type->kind]);
     run_json_string(out, run, "runtime", type->runtime);
-    run_json_id(out, "image", type->image);
-    run_json_number(out, "peak_bytes", report->types.peaks[at]);
+    json_id(out, "image", type->image);
+    json_number(out, "peak_bytes", report->types.peaks[at]);
     put_type_sums(out, type);
     json_close(out, '}');
 }
@@ -80,7 +80,7 @@ void run_json_types(struct run_json *json)
 void run_json_type(struct text *out, const struct run *run, uint32_t type)
 {
     const struct run_type *row = type ? &run_types(run, NULL)[type - 1] : NULL;
-    run_json_id(out, "type", type);
+    json_id(out, "type", type);
     run_json_word(out, "future", row ? run_string(run, row->future) : NULL);
     run_json_word(out, "kind", row ? run_kind_names[row->kind] : NULL);
 }
@@ -94,7 +94,7 @@ static void put_await(struct text *out, const struct run *run, const struct run_
     run_json_string(out, run, "full_name", await->full);
     run_json_string(out, run, "state", await->state);
     run_json_string(out, run, "file", await->file);
-    run_json_id(out, "line", await->line);
+    json_id(out, "line", await->line);
     run_json_string(out, run, "waits_for", await->waits_for);
     json_close(out, '}');
 }
@@ -117,38 +117,38 @@ void run_json_await_tree(struct text *out, const struct run *run, uint32_t await
 
 static void put_task_counts(struct text *out, const struct run_task *task)
 {
-    run_json_number(out, "polls", task->polls);
-    run_json_number(out, "polls_cancel", task->polls_cancel);
-    run_json_number(out, "slow_polls", task->slow_polls);
-    run_json_number(out, "scheduled", task->scheduled);
-    run_json_number(out, "poll_ns", task->poll_ns);
-    run_json_number(out, "longest_poll_ns", task->longest_poll_ns);
-    run_json_number(out, "allocations", task->allocations);
-    run_json_number(out, "allocated_bytes", task->allocated_bytes);
-    run_json_number(out, "frees", task->frees);
-    run_json_number(out, "freed_bytes", task->freed_bytes);
-    run_json_number(out, "live_bytes", task->live_bytes);
-    run_json_number(out, "live_blocks", task->live_blocks);
-    run_json_number(out, "peak_bytes", task->peak_bytes);
-    run_json_number(out, "cell_bytes", task->is_thread ? RUN_UNKNOWN : task->cell_bytes);
-    run_json_number(out, "held_bytes", task->held_bytes);
+    json_number(out, "polls", task->polls);
+    json_number(out, "polls_cancel", task->polls_cancel);
+    json_number(out, "slow_polls", task->slow_polls);
+    json_number(out, "scheduled", task->scheduled);
+    json_number(out, "poll_ns", task->poll_ns);
+    json_number(out, "longest_poll_ns", task->longest_poll_ns);
+    json_number(out, "allocations", task->allocations);
+    json_number(out, "allocated_bytes", task->allocated_bytes);
+    json_number(out, "frees", task->frees);
+    json_number(out, "freed_bytes", task->freed_bytes);
+    json_number(out, "live_bytes", task->live_bytes);
+    json_number(out, "live_blocks", task->live_blocks);
+    json_number(out, "peak_bytes", task->peak_bytes);
+    json_number(out, "cell_bytes", task->is_thread ? RUN_UNKNOWN : task->cell_bytes);
+    json_number(out, "held_bytes", task->held_bytes);
 }
 
 static void put_task(struct text *out, const struct run *run, const struct run_task *task)
 {
     json_open(out, '{');
-    run_json_number(out, "id", task->id);
-    run_json_id(out, "runtime_task_id", task->runtime_task_id);
+    json_number(out, "id", task->id);
+    json_id(out, "runtime_task_id", task->runtime_task_id);
     run_json_type(out, run, task->type);
-    run_json_id(out, "parent", task->parent);
-    run_json_id(out, "spawn_site", task->site);
+    json_id(out, "parent", task->parent);
+    json_id(out, "spawn_site", task->site);
     run_json_string(out, run, "thread", task->thread);
-    run_json_id(out, "spawned_at_ns", task->spawned_ns);
-    run_json_id(out, "first_poll_ns", task->first_poll_ns);
-    run_json_id(out, "last_poll_ns", task->last_poll_ns);
-    run_json_id(out, "ended_at_ns", task->ended_ns);
-    run_json_id(out, "not_polled_for_ns",
-                task->end == RUN_END_NOT ? run_age_ns(run, task->last_poll_ns) : 0);
+    json_id(out, "spawned_at_ns", task->spawned_ns);
+    json_id(out, "first_poll_ns", task->first_poll_ns);
+    json_id(out, "last_poll_ns", task->last_poll_ns);
+    json_id(out, "ended_at_ns", task->ended_ns);
+    json_id(out, "not_polled_for_ns",
+            task->end == RUN_END_NOT ? run_age_ns(run, task->last_poll_ns) : 0);
     run_json_word(out, "ended", task->end == RUN_END_NOT ? NULL : run_end_names[task->end]);
     put_task_counts(out, task);
     run_json_string(out, run, "waits_for", task->waits_for);
@@ -172,17 +172,17 @@ void run_json_tasks(struct run_json *json)
 {
     const struct run_types_order *order = &json->report->types;
     struct text *out = &json->text;
-    run_json_number(out, "tasks_listed", order->nr_tasks);
+    json_number(out, "tasks_listed", order->nr_tasks);
     put_tasks(json, "tasks", order->tasks, limit_of(json, order->nr_tasks));
     put_tasks(json, "threads", order->threads, limit_of(json, order->nr_threads));
     json_key(out, "folded");
     json_open(out, '{');
-    run_json_number(out, "tasks", order->folded.tasks);
-    run_json_number(out, "polls", order->folded.polls);
-    run_json_number(out, "allocations", order->folded.allocations);
-    run_json_number(out, "allocated_bytes", order->folded.allocated_bytes);
-    run_json_number(out, "frees", order->folded.frees);
-    run_json_number(out, "freed_bytes", order->folded.freed_bytes);
+    json_number(out, "tasks", order->folded.tasks);
+    json_number(out, "polls", order->folded.polls);
+    json_number(out, "allocations", order->folded.allocations);
+    json_number(out, "allocated_bytes", order->folded.allocated_bytes);
+    json_number(out, "frees", order->folded.frees);
+    json_number(out, "freed_bytes", order->folded.freed_bytes);
     json_close(out, '}');
 }
 
@@ -192,13 +192,13 @@ static void put_other(struct text *out, const struct run_runtime *runtime)
 {
     json_key(out, "other");
     json_open(out, '{');
-    run_json_number(out, "queue_bytes", runtime->queue_bytes);
-    run_json_number(out, "timer_bytes", runtime->timer_bytes);
-    run_json_number(out, "io_bytes", runtime->io_bytes);
-    run_json_number(out, "worker_bytes", runtime->worker_bytes);
-    run_json_number(out, "other_bytes", runtime->other_bytes);
-    run_json_number(out, "workers", runtime->nr_workers);
-    run_json_number(out, "stack_bytes", runtime->stack_bytes);
+    json_number(out, "queue_bytes", runtime->queue_bytes);
+    json_number(out, "timer_bytes", runtime->timer_bytes);
+    json_number(out, "io_bytes", runtime->io_bytes);
+    json_number(out, "worker_bytes", runtime->worker_bytes);
+    json_number(out, "other_bytes", runtime->other_bytes);
+    json_number(out, "workers", runtime->nr_workers);
+    json_number(out, "stack_bytes", runtime->stack_bytes);
     json_close(out, '}');
 }
 
@@ -213,11 +213,11 @@ void run_json_runtimes(struct run_json *json)
         json_open(out, '{');
         run_json_string(out, json->run, "name", runtimes[i].name);
         run_json_word(out, "kind", run_kind_names[runtimes[i].kind]);
-        run_json_number(out, "cells", runtimes[i].cells);
-        run_json_number(out, "cell_header_bytes", runtimes[i].cell_header_bytes);
-        run_json_number(out, "cell_padding_bytes", runtimes[i].cell_padding_bytes);
-        run_json_number(out, "cell_payload_bytes", runtimes[i].cell_payload_bytes);
-        run_json_number(out, "bytes_beyond_future", run_bytes_beyond(&runtimes[i]));
+        json_number(out, "cells", runtimes[i].cells);
+        json_number(out, "cell_header_bytes", runtimes[i].cell_header_bytes);
+        json_number(out, "cell_padding_bytes", runtimes[i].cell_padding_bytes);
+        json_number(out, "cell_payload_bytes", runtimes[i].cell_payload_bytes);
+        json_number(out, "bytes_beyond_future", run_bytes_beyond(&runtimes[i]));
         put_other(out, &runtimes[i]);
         json_close(out, '}');
     }
@@ -231,16 +231,16 @@ static void put_step(struct text *out, const struct run_report *report, uint32_t
     const struct run_step *step = &run_steps(report->run, NULL)[id - 1];
     const struct run_step_type *row;
     json_open(out, '{');
-    run_json_number(out, "t_ns", step->t_ns);
-    run_json_number(out, "live_bytes", step->live_bytes);
-    run_json_number(out, "rss_bytes", step->rss_bytes);
-    run_json_number(out, "live_tasks", step->live_tasks);
+    json_number(out, "t_ns", step->t_ns);
+    json_number(out, "live_bytes", step->live_bytes);
+    json_number(out, "rss_bytes", step->rss_bytes);
+    json_number(out, "live_tasks", step->live_tasks);
     json_key(out, "types");
     json_open(out, '[');
     for (size_t i = 0; (row = run_step_top(&report->step_tops, report->run, id, i)); i++) {
         json_open(out, '{');
-        run_json_number(out, "type", row->type);
-        run_json_number(out, "live_bytes", row->live_bytes);
+        json_number(out, "type", row->type);
+        json_number(out, "live_bytes", row->live_bytes);
         json_close(out, '}');
     }
     json_close(out, ']');

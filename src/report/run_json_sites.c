@@ -22,7 +22,7 @@ static void put_address(struct text *out, const struct run *run, const struct ru
     run_json_word(out, "image",
                   place->image ? run_string(run, run_images(run, NULL)[place->image - 1].path)
                                : NULL);
-    run_json_number(out, "offset", place->offset);
+    json_number(out, "offset", place->offset);
 }
 
 void run_json_frame(struct text *out, const struct run *run, uint32_t place, uint32_t frame)
@@ -32,7 +32,7 @@ void run_json_frame(struct text *out, const struct run *run, uint32_t place, uin
     const char *full = row ? run_string(run, row->full) : "";
     run_json_word(out, "function", *full ? full : row ? run_string(run, row->function) : NULL);
     run_json_word(out, "file", row ? run_string(run, row->file) : NULL);
-    run_json_id(out, "line", row ? row->line : 0);
+    json_id(out, "line", row ? row->line : 0);
     json_key(out, "inlined");
     json_put_word(out, row && row->is_inlined ? "true" : "false");
     run_json_word(out, "kind", row ? frame_kinds[row->kind] : NULL);
@@ -98,20 +98,20 @@ static void put_site(struct run_json *json, uint32_t id, struct places *places)
     const uint32_t group = json->report->sites.of_site[id - 1];
     struct text *out = &json->text;
     json_open(out, '{');
-    run_json_number(out, "id", id);
+    json_number(out, "id", id);
     put_frames(out, json->run, site->node, places);
-    run_json_id(out, "group", group);
-    run_json_id(out, "type", site->type);
+    json_id(out, "group", group);
+    json_id(out, "type", site->type);
     run_json_word(out, "kind", run_kind_names[site->kind]);
-    run_json_number(out, "allocations", site->allocations);
-    run_json_number(out, "allocated_bytes", site->allocated_bytes);
-    run_json_number(out, "error_bytes", site->error_bytes);
-    run_json_number(out, "frees", site->frees);
-    run_json_number(out, "freed_bytes", site->freed_bytes);
-    run_json_number(out, "live_bytes", site->live_bytes);
-    run_json_number(out, "live_blocks", site->live_blocks);
-    run_json_number(out, "temporary", site->temporary);
-    run_json_number(out, "peak_bytes", site->peak_bytes);
+    json_number(out, "allocations", site->allocations);
+    json_number(out, "allocated_bytes", site->allocated_bytes);
+    json_number(out, "error_bytes", site->error_bytes);
+    json_number(out, "frees", site->frees);
+    json_number(out, "freed_bytes", site->freed_bytes);
+    json_number(out, "live_bytes", site->live_bytes);
+    json_number(out, "live_blocks", site->live_blocks);
+    json_number(out, "temporary", site->temporary);
+    json_number(out, "peak_bytes", site->peak_bytes);
     put_lifetimes(out, json->run, site->lifetimes);
     json_close(out, '}');
 }
@@ -128,7 +128,7 @@ void run_json_sites(struct run_json *json)
                             .nr = nr_places};
     nr_left = json->report->sites.sum.nr_stacks;
     nr_left = top && top < nr_left ? top : nr_left;
-    run_json_number(&json->text, "lifetime_tick_ns", run_facts(json->run)->clock_tick_ns);
+    json_number(&json->text, "lifetime_tick_ns", run_facts(json->run)->clock_tick_ns);
     json_key(&json->text, "sites");
     json_open(&json->text, '[');
     for (size_t i = 0; i < nr && nr_left; i++) {
@@ -168,16 +168,16 @@ static void put_folded(struct text *out, const struct run_stack_parts *code, uin
 
 static void put_sums(struct text *out, const struct run_site_group *group)
 {
-    run_json_number(out, "stacks", group->nr_stacks);
-    run_json_number(out, "allocations", group->allocations);
-    run_json_number(out, "allocated_bytes", group->allocated_bytes);
-    run_json_number(out, "error_bytes", group->error_bytes);
-    run_json_number(out, "frees", group->frees);
-    run_json_number(out, "freed_bytes", group->freed_bytes);
-    run_json_number(out, "live_bytes", group->live_bytes);
-    run_json_number(out, "live_blocks", group->live_blocks);
-    run_json_number(out, "temporary", group->temporary);
-    run_json_number(out, "peak_bytes", group->peak_bytes);
+    json_number(out, "stacks", group->nr_stacks);
+    json_number(out, "allocations", group->allocations);
+    json_number(out, "allocated_bytes", group->allocated_bytes);
+    json_number(out, "error_bytes", group->error_bytes);
+    json_number(out, "frees", group->frees);
+    json_number(out, "freed_bytes", group->freed_bytes);
+    json_number(out, "live_bytes", group->live_bytes);
+    json_number(out, "live_blocks", group->live_blocks);
+    json_number(out, "temporary", group->temporary);
+    json_number(out, "peak_bytes", group->peak_bytes);
 }
 
 static void put_group(struct run_json *json, uint32_t at)
@@ -185,12 +185,12 @@ static void put_group(struct run_json *json, uint32_t at)
     const struct run_site_group *group = &json->report->sites.rows[at];
     struct text *out = &json->text;
     json_open(out, '{');
-    run_json_number(out, "id", at + 1);
+    json_number(out, "id", at + 1);
     put_end(out, json->run, "own", &group->own);
     put_end(out, json->run, "outside", &group->outside);
     put_folded(out, &json->report->code, run_sites(json->run, NULL)[group->biggest - 1].node);
     run_json_type(out, json->run, group->type);
-    run_json_number(out, "biggest_site", group->biggest);
+    json_number(out, "biggest_site", group->biggest);
     put_sums(out, group);
     json_close(out, '}');
 }
@@ -202,7 +202,7 @@ void run_json_site_groups(struct run_json *json)
     const size_t nr = top && top < sites->nr ? top : sites->nr;
     json_key(&json->text, "site_totals");
     json_open(&json->text, '{');
-    run_json_number(&json->text, "places", sites->nr);
+    json_number(&json->text, "places", sites->nr);
     put_sums(&json->text, &sites->sum);
     json_close(&json->text, '}');
     json_key(&json->text, "by_site");

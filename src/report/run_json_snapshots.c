@@ -10,7 +10,7 @@
 
 static void put_held(struct text *out, const char *key, const struct held_sum *held)
 {
-    run_json_number(out, key, held_sum_is(held) == HELD_UNKNOWN ? RUN_UNKNOWN : held->bytes);
+    json_number(out, key, held_sum_is(held) == HELD_UNKNOWN ? RUN_UNKNOWN : held->bytes);
 }
 
 /* What holds it, most first; what the text sums up is summed up here too. */
@@ -36,8 +36,8 @@ static void put_variables(struct text *out, const struct snapshot *snapshot,
         json_close(out, '}');
     }
     json_close(out, ']');
-    run_json_number(out, "other_variables_bytes", others);
-    run_json_number(out, "no_variable_bytes", run_sum_less(group->held.bytes, all));
+    json_number(out, "other_variables_bytes", others);
+    json_number(out, "no_variable_bytes", run_sum_less(group->held.bytes, all));
 }
 
 static void put_group(struct text *out, const struct snapshot_report *report, size_t at,
@@ -49,8 +49,8 @@ static void put_group(struct text *out, const struct snapshot_report *report, si
     json_open(out, '{');
     run_json_word(out, "future", group->name);
     run_json_word(out, "status", task_status_names[group->status]);
-    run_json_number(out, "tasks", group->nr_tasks);
-    run_json_number(out, "cell_bytes", group->cells.bytes);
+    json_number(out, "tasks", group->nr_tasks);
+    json_number(out, "cell_bytes", group->cells.bytes);
     put_held(out, "held_bytes", &group->held);
     put_variables(out, report->snapshot, group, rows, nr);
     json_close(out, '}');
@@ -108,8 +108,8 @@ bool run_json_snapshots(struct run_json *json, struct error *err)
     json_open(&json->text, '[');
     for (size_t i = 0; i < nr && ok; i++) {
         json_open(&json->text, '{');
-        run_json_number(&json->text, "t_ns", rows[i].t_ns);
-        run_json_number(&json->text, "live_bytes", rows[i].live_bytes);
+        json_number(&json->text, "t_ns", rows[i].t_ns);
+        json_number(&json->text, "live_bytes", rows[i].live_bytes);
         run_json_word(&json->text, "why", words[rows[i].why]);
         json_key(&json->text, "snapshot");
         ok = put_snapshot(json, &rows[i], err);

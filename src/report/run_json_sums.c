@@ -11,17 +11,17 @@ static void put_finding(struct run_json *json, const struct run_finding *finding
     json_open(out, '{');
     run_json_word(out, "finding", run_finding_names[finding->kind]);
     run_json_type(out, json->run, finding->type);
-    run_json_id(out, "group", finding->group);
+    json_id(out, "group", finding->group);
     run_json_await_tree(out, json->run, finding->await);
-    run_json_number(out, "bytes", finding->bytes);
-    run_json_number(out, "of_bytes", finding->of_bytes);
-    run_json_number(out, "count", finding->count);
-    run_json_number(out, "of_count", finding->of_count);
-    run_json_number(out, "ns", finding->ns);
-    run_json_number(out, "type_from_bytes", finding->type_from_bytes);
-    run_json_number(out, "type_to_bytes", finding->type_to_bytes);
-    run_json_id(out, "from_ns", finding->from ? steps[finding->from - 1].t_ns : 0);
-    run_json_id(out, "to_ns", finding->to ? steps[finding->to - 1].t_ns : 0);
+    json_number(out, "bytes", finding->bytes);
+    json_number(out, "of_bytes", finding->of_bytes);
+    json_number(out, "count", finding->count);
+    json_number(out, "of_count", finding->of_count);
+    json_number(out, "ns", finding->ns);
+    json_number(out, "type_from_bytes", finding->type_from_bytes);
+    json_number(out, "type_to_bytes", finding->type_to_bytes);
+    json_id(out, "from_ns", finding->from ? steps[finding->from - 1].t_ns : 0);
+    json_id(out, "to_ns", finding->to ? steps[finding->to - 1].t_ns : 0);
     json_close(out, '}');
 }
 
@@ -41,8 +41,8 @@ static void put_left_sum(struct text *out, const char *key, const struct run_lef
 {
     json_key(out, key);
     json_open(out, '{');
-    run_json_number(out, "live_bytes", sum->live_bytes);
-    run_json_number(out, "live_blocks", sum->live_blocks);
+    json_number(out, "live_bytes", sum->live_bytes);
+    json_number(out, "live_blocks", sum->live_blocks);
     json_close(out, '}');
 }
 
@@ -52,8 +52,8 @@ static void put_task_zero(struct text *out, const struct run_lefts *left)
     static const uint32_t kinds[] = {RUN_KIND_ROOT, RUN_KIND_WORKER, RUN_KIND_THREAD};
     json_key(out, "task_zero");
     json_open(out, '{');
-    run_json_number(out, "live_bytes", left->task_zero.live_bytes);
-    run_json_number(out, "live_blocks", left->task_zero.live_blocks);
+    json_number(out, "live_bytes", left->task_zero.live_bytes);
+    json_number(out, "live_blocks", left->task_zero.live_blocks);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         const struct run_left_sum *sum = &left->kinds[kinds[i]];
         put_left_sum(out, run_kind_names[kinds[i]], sum);
@@ -78,10 +78,10 @@ void run_json_left(struct run_json *json)
     for (size_t i = 0; i < nr; i++) {
         json_open(out, '{');
         run_json_type(out, json->run, left->rows[i].type);
-        run_json_id(out, "group", left->rows[i].group);
-        run_json_id(out, "biggest_site", left->rows[i].biggest_site);
-        run_json_number(out, "live_bytes", left->rows[i].live_bytes);
-        run_json_number(out, "live_blocks", left->rows[i].live_blocks);
+        json_id(out, "group", left->rows[i].group);
+        json_id(out, "biggest_site", left->rows[i].biggest_site);
+        json_number(out, "live_bytes", left->rows[i].live_bytes);
+        json_number(out, "live_blocks", left->rows[i].live_blocks);
         json_close(out, '}');
         run_json_flush(json, i + 1 < nr);
     }
@@ -97,21 +97,21 @@ static void put_unfinished(struct run_json *json, const struct run_unfinished *r
     const struct run *run = json->run;
     json_open(out, '{');
     run_json_type(out, run, row->type);
-    run_json_number(out, "tasks", row->tasks);
-    run_json_number(out, "never_polled", row->never_polled);
-    run_json_number(out, "held_bytes", row->held_bytes);
+    json_number(out, "tasks", row->tasks);
+    json_number(out, "never_polled", row->never_polled);
+    json_number(out, "held_bytes", row->held_bytes);
     run_json_word(out, "held_is",
                   row->held_bytes == RUN_UNKNOWN ? "unknown"
                   : row->held_unknown            ? "at_least"
                                                  : "exact");
-    run_json_number(out, "live_bytes", row->live_bytes);
-    run_json_number(out, "cell_bytes", row->cell_bytes);
-    run_json_id(out, "oldest_age_ns", run_age_ns(run, row->oldest_ns));
-    run_json_id(out, "newest_age_ns", run_age_ns(run, row->newest_ns));
-    run_json_number(out, "since_last_poll_ns", run_age_ns(run, row->last_poll_ns));
-    run_json_number(out, "longest_since_poll_ns", run_age_ns(run, row->first_last_poll_ns));
+    json_number(out, "live_bytes", row->live_bytes);
+    json_number(out, "cell_bytes", row->cell_bytes);
+    json_id(out, "oldest_age_ns", run_age_ns(run, row->oldest_ns));
+    json_id(out, "newest_age_ns", run_age_ns(run, row->newest_ns));
+    json_number(out, "since_last_poll_ns", run_age_ns(run, row->last_poll_ns));
+    json_number(out, "longest_since_poll_ns", run_age_ns(run, row->first_last_poll_ns));
     run_json_string(out, run, "waits_for", row->waits_for);
-    run_json_number(out, "example_task", run_tasks(run, NULL)[row->example - 1].id);
+    json_number(out, "example_task", run_tasks(run, NULL)[row->example - 1].id);
     run_json_await_tree(out, run, row->await);
     json_close(out, '}');
 }
@@ -122,7 +122,7 @@ static void put_early(struct run_json *json, const struct run_ended_early *row)
     json_open(out, '{');
     run_json_type(out, json->run, row->type);
     run_json_word(out, "ended", run_end_names[row->end]);
-    run_json_number(out, "tasks", row->tasks);
+    json_number(out, "tasks", row->tasks);
     run_json_await_tree(out, json->run, row->await);
     json_close(out, '}');
 }
@@ -130,7 +130,7 @@ static void put_early(struct run_json *json, const struct run_ended_early *row)
 void run_json_ends(struct run_json *json)
 {
     const struct run_ends *ends = &json->report->ends;
-    run_json_number(&json->text, "unfinished_tasks", ends->unfinished_tasks);
+    json_number(&json->text, "unfinished_tasks", ends->unfinished_tasks);
     json_key(&json->text, "unfinished");
     json_open(&json->text, '[');
     for (size_t i = 0; i < ends->nr_unfinished; i++) {
@@ -138,7 +138,7 @@ void run_json_ends(struct run_json *json)
         run_json_flush(json, i + 1 < ends->nr_unfinished);
     }
     json_close(&json->text, ']');
-    run_json_number(&json->text, "ended_early_tasks", ends->early_tasks);
+    json_number(&json->text, "ended_early_tasks", ends->early_tasks);
     json_key(&json->text, "ended_early");
     json_open(&json->text, '[');
     for (size_t i = 0; i < ends->nr_early; i++) {

@@ -69,13 +69,13 @@ static void put_facts(struct text *out, const struct snapshot *snapshot)
     const struct snapshot_facts *facts = snapshot_facts(snapshot);
     json_key(out, "schema");
     json_put_string(out, "asyncmem.snapshot/1");
-    put_id(out, "pid", facts->pid);
+    json_id(out, "pid", facts->pid);
     put_str(out, snapshot, "program", facts->program);
     json_key(out, "is_core");
     json_put_word(out, facts->is_core ? "true" : "false");
     put_taken_at(out, facts->taken_at_ns);
-    put_number(out, "stop_ns", facts->is_core ? UINT64_MAX : facts->stop_ns);
-    put_id(out, "threads", facts->nr_threads);
+    json_number(out, "stop_ns", facts->is_core ? UINT64_MAX : facts->stop_ns);
+    json_id(out, "threads", facts->nr_threads);
     json_key(out, "detail");
     json_put_string(out, details[facts->detail]);
     put_str(out, snapshot, "detail_reason", facts->detail_reason);
@@ -89,7 +89,7 @@ static void put_images(struct text *out, const struct snapshot *snapshot)
     json_open(out, '[');
     for (size_t i = 0; i < nr; i++) {
         json_open(out, '{');
-        put_number(out, "id", i + 1);
+        json_number(out, "id", i + 1);
         put_str(out, snapshot, "path", images[i].path);
         put_str(out, snapshot, "build_id", images[i].build_id);
         json_key(out, "detail");
@@ -108,12 +108,12 @@ static void put_runtimes(struct text *out, const struct snapshot *snapshot)
     json_open(out, '[');
     for (size_t i = 0; i < nr; i++) {
         json_open(out, '{');
-        put_number(out, "id", i + 1);
+        json_number(out, "id", i + 1);
         put_str(out, snapshot, "name", runtimes[i].name);
-        put_id(out, "address", runtimes[i].addr);
-        put_number(out, "owned_tasks", runtimes[i].owned_tasks);
+        json_id(out, "address", runtimes[i].addr);
+        json_number(out, "owned_tasks", runtimes[i].owned_tasks);
         put_str(out, snapshot, "owned_tasks_reason", runtimes[i].owned_reason);
-        put_number(out, "found_tasks", runtimes[i].found_tasks);
+        json_number(out, "found_tasks", runtimes[i].found_tasks);
         json_close(out, '}');
     }
     json_close(out, ']');
@@ -142,8 +142,8 @@ static void make_kind(struct text *out, const struct snapshot *snapshot,
     for (uint32_t i = 0; i < kind->nr_also; i++)
         json_put_string(out, snapshot_string(snapshot, also[kind->first_also - 1 + i].future));
     json_close(out, ']');
-    put_number(out, "cell_bytes", kind->cell_bytes);
-    put_number(out, "future_bytes", kind->future_bytes);
+    json_number(out, "cell_bytes", kind->cell_bytes);
+    json_number(out, "future_bytes", kind->future_bytes);
 }
 
 /* Whether the budget has room for a text that was made. */
@@ -163,10 +163,10 @@ static void make_state(struct text *out, const struct snapshot *snapshot,
     put_str(out, snapshot, "future", state->future);
     put_str(out, snapshot, "state", state->state);
     put_str(out, snapshot, "file", state->file);
-    put_id(out, "line", state->line);
+    json_id(out, "line", state->line);
     put_str(out, snapshot, "in_macro", state->macro);
     put_str(out, snapshot, "waits_for", state->waits_for);
-    put_number(out, "future_bytes", state->future_bytes);
+    json_number(out, "future_bytes", state->future_bytes);
     json_key(out, "slots");
     json_open(out, '[');
     for (uint32_t i = 0; i < state->nr_slots; i++) {
@@ -174,8 +174,8 @@ static void make_state(struct text *out, const struct snapshot *snapshot,
         text_append_str(out, i ? "},{" : "{");
         put_str(out, snapshot, "name", slot->name);
         put_str(out, snapshot, "type", slot->type);
-        put_number(out, "offset_bytes", slot->offset_bytes);
-        put_number(out, "inline_bytes", slot->inline_bytes);
+        json_number(out, "offset_bytes", slot->offset_bytes);
+        json_number(out, "inline_bytes", slot->inline_bytes);
         ends[i] = (uint32_t)out->length;
     }
 }
@@ -290,10 +290,10 @@ static void put_task(struct writer *writer, uint32_t id)
     text_init(&because);
     snapshot_finished_because(task, &because);
     json_open(out, '{');
-    put_number(out, "id", id);
-    put_id(out, "runtime", task->runtime);
-    put_id(out, "runtime_task_id", task->runtime_task_id);
-    put_id(out, "cell_address", task->addr);
+    json_number(out, "id", id);
+    json_id(out, "runtime", task->runtime);
+    json_id(out, "runtime_task_id", task->runtime_task_id);
+    json_id(out, "cell_address", task->addr);
     json_key(out, "status");
     json_put_string(out, task_status_names[task->status]);
     json_key(out, "finished_because");

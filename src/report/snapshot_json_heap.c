@@ -63,9 +63,9 @@ void snapshot_json_holding(struct text *out, const struct snapshot *snapshot,
         return;
     }
     bool is_known = holding->is != HELD_UNKNOWN;
-    put_number(out, "heap_bytes", is_known ? holding->heap_bytes : UINT64_MAX);
+    json_number(out, "heap_bytes", is_known ? holding->heap_bytes : UINT64_MAX);
     snapshot_json_put_is(out, "heap_is", holding->is);
-    put_number(out, "requested_bytes", is_known ? holding->requested_bytes : UINT64_MAX);
+    json_number(out, "requested_bytes", is_known ? holding->requested_bytes : UINT64_MAX);
     json_key(out, "status");
     json_put_word(out, status_words[holding->status]);
     snapshot_json_allocated_by(out, snapshot,
@@ -76,7 +76,7 @@ static void put_apart(struct text *out, const struct snapshot *snapshot,
                       const struct snapshot_holding *holding)
 {
     json_open(out, '{');
-    put_number(out, "blocks", holding->nr_blocks);
+    json_number(out, "blocks", holding->nr_blocks);
     snapshot_json_holding(out, snapshot, holding);
     json_close(out, '}');
 }
@@ -88,8 +88,8 @@ static void put_field(struct text *out, const struct snapshot *snapshot,
     json_open(out, '{');
     put_str(out, snapshot, "name", slot->name);
     put_str(out, snapshot, "type", slot->type);
-    put_number(out, "offset_bytes", slot->offset_bytes);
-    put_number(out, "inline_bytes", slot->inline_bytes);
+    json_number(out, "offset_bytes", slot->offset_bytes);
+    json_number(out, "inline_bytes", slot->inline_bytes);
     snapshot_json_holding(out, snapshot, holding);
     json_close(out, '}');
 }
@@ -121,24 +121,24 @@ void snapshot_json_task_held(struct text *out, const struct snapshot *snapshot,
                              const struct snapshot_task *task)
 {
     bool is_known = task->held_is != HELD_UNKNOWN;
-    put_number(out, "held_bytes", is_known ? task->held_bytes : UINT64_MAX);
+    json_number(out, "held_bytes", is_known ? task->held_bytes : UINT64_MAX);
     snapshot_json_put_is(out, "held_is", task->held_is);
     put_str(out, snapshot, "held_reason", task->held_reason);
-    put_number(out, "maybe_held_bytes", is_known ? task->maybe_held_bytes : UINT64_MAX);
-    put_number(out, "shared_bytes", is_known ? task->shared_bytes : UINT64_MAX);
-    put_id(out, "cell_block_bytes", task->cell_block_bytes);
+    json_number(out, "maybe_held_bytes", is_known ? task->maybe_held_bytes : UINT64_MAX);
+    json_number(out, "shared_bytes", is_known ? task->shared_bytes : UINT64_MAX);
+    json_id(out, "cell_block_bytes", task->cell_block_bytes);
 }
 
 static void put_keeper(struct text *out, const struct snapshot *snapshot,
                        const struct snapshot_keeper *keeper)
 {
     json_open(out, '{');
-    put_id(out, "address", keeper->addr);
+    json_id(out, "address", keeper->addr);
     json_key(out, "class");
     json_put_word(out, keeper->block_addr ? class_words[keeper->block_class] : "null");
-    put_id(out, "block_address", keeper->block_addr);
-    put_number(out, "block_bytes", keeper->block_addr ? keeper->block_bytes : UINT64_MAX);
-    put_id(out, "task", keeper->task);
+    json_id(out, "block_address", keeper->block_addr);
+    json_number(out, "block_bytes", keeper->block_addr ? keeper->block_bytes : UINT64_MAX);
+    json_id(out, "task", keeper->task);
     put_str(out, snapshot, "variable", keeper->slot);
     put_str(out, snapshot, "place", keeper->place);
     json_close(out, '}');
@@ -168,10 +168,10 @@ static void put_shared(struct text *out, const struct snapshot *snapshot,
 {
     const struct snapshot_shared_task *sharers = snapshot_shared_tasks(snapshot, NULL);
     json_open(out, '{');
-    put_id(out, "address", shared->addr);
+    json_id(out, "address", shared->addr);
     put_str(out, snapshot, "type", shared->type);
-    put_number(out, "bytes", shared->bytes);
-    put_number(out, "owners", shared->nr_owners);
+    json_number(out, "bytes", shared->bytes);
+    json_number(out, "owners", shared->nr_owners);
     json_key(out, "tasks");
     json_open(out, '[');
     for (uint32_t i = 0; i < shared->nr_tasks; i++)
@@ -208,20 +208,20 @@ void snapshot_json_heap(struct text *out, const struct snapshot *snapshot)
         return;
     }
     json_open(out, '{');
-    put_number(out, "live_bytes", heap->live_bytes);
-    put_number(out, "cells_bytes", heap->cells_bytes);
-    put_number(out, "held_bytes", heap->held_bytes);
-    put_number(out, "maybe_held_bytes", heap->maybe_held_bytes);
-    put_number(out, "shared_bytes", heap->shared_bytes);
-    put_number(out, "runtime_bytes", heap->runtime_bytes);
-    put_number(out, "other_bytes", heap->other_bytes);
-    put_number(out, "unknown_bytes", heap->unknown_bytes);
-    put_number(out, "retained_bytes", heap->retained_bytes);
-    put_number(out, "rss_bytes", heap->rss_bytes);
-    put_number(out, "blocks", heap->nr_blocks);
+    json_number(out, "live_bytes", heap->live_bytes);
+    json_number(out, "cells_bytes", heap->cells_bytes);
+    json_number(out, "held_bytes", heap->held_bytes);
+    json_number(out, "maybe_held_bytes", heap->maybe_held_bytes);
+    json_number(out, "shared_bytes", heap->shared_bytes);
+    json_number(out, "runtime_bytes", heap->runtime_bytes);
+    json_number(out, "other_bytes", heap->other_bytes);
+    json_number(out, "unknown_bytes", heap->unknown_bytes);
+    json_number(out, "retained_bytes", heap->retained_bytes);
+    json_number(out, "rss_bytes", heap->rss_bytes);
+    json_number(out, "blocks", heap->nr_blocks);
     put_str(out, snapshot, "allocator", heap->allocator);
     put_str(out, snapshot, "how", heap->how);
-    put_id(out, "fork_ns", heap->fork_ns);
+    json_id(out, "fork_ns", heap->fork_ns);
     put_str(out, snapshot, "problem", heap->problem);
     json_close(out, '}');
 }

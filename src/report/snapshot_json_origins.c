@@ -25,7 +25,7 @@ void snapshot_json_place(struct text *out, const struct snapshot *snapshot, uint
     }
     put_str(out, snapshot, "function", frame->function);
     put_str(out, snapshot, "file", frame->file);
-    put_id(out, "line", frame->line);
+    json_id(out, "line", frame->line);
 }
 
 /* Who, and where. */
@@ -35,14 +35,14 @@ static void put_maker(struct text *out, const struct snapshot *snapshot, uint32_
     static const struct snapshot_maker none;
     const struct snapshot_maker *row = maker ? &snapshot_makers(snapshot, NULL)[maker - 1] : &none;
     const bool is_thread = maker && row->kind == MAKER_THREAD;
-    put_id(out, "task", row->task);
-    put_id(out, "runtime_task_id", row->runtime_task_id);
-    put_id(out, "run_id", row->run_id);
+    json_id(out, "task", row->task);
+    json_id(out, "runtime_task_id", row->runtime_task_id);
+    json_id(out, "run_id", row->run_id);
     put_str(out, snapshot, "future", is_thread ? (snapshot_str){0} : row->name);
     json_key(out, "is_thread");
     json_put_word(out, !maker ? "null" : is_thread ? "true" : "false");
     put_str(out, snapshot, "thread", is_thread ? row->name : (snapshot_str){0});
-    put_id(out, "site", site);
+    json_id(out, "site", site);
     snapshot_json_place(out, snapshot, site);
 }
 
@@ -59,8 +59,8 @@ void snapshot_json_allocated_by(struct text *out, const struct snapshot *snapsho
     for (size_t i = 0; i < nr; i++) {
         json_open(out, '{');
         put_maker(out, snapshot, rows[i].maker, rows[i].site);
-        put_number(out, "blocks", rows[i].nr_blocks);
-        put_number(out, "requested_bytes", rows[i].requested_bytes);
+        json_number(out, "blocks", rows[i].nr_blocks);
+        json_number(out, "requested_bytes", rows[i].requested_bytes);
         json_close(out, '}');
     }
     json_close(out, ']');
@@ -86,7 +86,7 @@ static void put_frame(struct text *out, const struct snapshot *snapshot,
     put_str(out, snapshot, "function", frame->function);
     put_str(out, snapshot, "full", frame->full);
     put_str(out, snapshot, "file", frame->file);
-    put_id(out, "line", frame->line);
+    json_id(out, "line", frame->line);
     json_key(out, "kind");
     json_put_word(out, kind_words[frame->kind]);
     json_key(out, "inlined");
@@ -104,7 +104,7 @@ void snapshot_json_sites(struct snapshot_json *json)
     json_open(&json->text, '[');
     for (size_t i = 0; i < nr; i++) {
         json_open(&json->text, '{');
-        put_number(&json->text, "id", i + 1);
+        json_number(&json->text, "id", i + 1);
         json_key(&json->text, "frames");
         json_open(&json->text, '[');
         for (uint32_t f = 0; f < rows[i].nr_frames; f++)

@@ -50,19 +50,3 @@ static inline void put_str(struct text *out, const struct snapshot *snapshot, co
     json_key(out, key);
     json_put_string(out, snapshot_string(snapshot, str));
 }
-
-static inline void put_number(struct text *out, const char *key, uint64_t number)
-{
-    json_key(out, key);
-    json_put_number(out, number);
-}
-
-/* 0 is none. */
-static inline void put_id(struct text *out, const char *key, uint64_t id)
-{
-    json_key(out, key);
-    if (id)
-        json_put_number(out, id);
-    else
-        json_put_word(out, "null");
-}

@@ -13,8 +13,8 @@ enum { GROUP_VARIABLES = 5 };
 /* The sum, or null, the bound that holds and why. */
 static void put_sum(struct text *out, const struct snapshot_sum *sum, const char *reason)
 {
-    put_number(out, "cell_bytes", sum->nr_unknown ? UINT64_MAX : sum->bytes);
-    put_number(out, "cell_bytes_at_least", sum->bytes);
+    json_number(out, "cell_bytes", sum->nr_unknown ? UINT64_MAX : sum->bytes);
+    json_number(out, "cell_bytes_at_least", sum->bytes);
     json_key(out, "cell_bytes_reason");
     json_put_string(out, !sum->nr_unknown      ? NULL
                          : reason && reason[0] ? reason
@@ -26,7 +26,7 @@ void snapshot_json_by_status(struct text *out, const uint64_t by_status[NR_TASK_
     json_key(out, "by_status");
     json_open(out, '{');
     for (size_t i = 0; i < NR_TASK_STATUSES; i++)
-        put_number(out, task_status_names[i], by_status[i]);
+        json_number(out, task_status_names[i], by_status[i]);
     json_close(out, '}');
 }
 
@@ -42,7 +42,7 @@ static void put_held(struct text *out, const char *key, const char *key_is,
                      const struct held_sum *sum)
 {
     enum held_is is = held_sum_is(sum);
-    put_number(out, key, is == HELD_UNKNOWN ? UINT64_MAX : sum->bytes);
+    json_number(out, key, is == HELD_UNKNOWN ? UINT64_MAX : sum->bytes);
     snapshot_json_put_is(out, key_is, is);
 }
 
@@ -63,14 +63,14 @@ static void put_variable(struct text *out, const struct snapshot *snapshot,
     json_key(out, "box");
     json_put_word(out, variable->what == HOLDING_BOX ? "true" : "false");
     put_held(out, "heap_bytes", "heap_is", &variable->held);
-    put_number(out, "tasks", variable->nr_tasks);
-    put_number(out, "largest_bytes", variable->largest_bytes);
-    put_id(out, "largest_task", variable->largest_task);
+    json_number(out, "tasks", variable->nr_tasks);
+    json_number(out, "largest_bytes", variable->largest_bytes);
+    json_id(out, "largest_task", variable->largest_task);
     json_key(out, "most_from");
     if (variable->site) {
         json_open(out, '{');
         snapshot_json_place(out, snapshot, variable->site);
-        put_number(out, "requested_bytes", variable->site_bytes);
+        json_number(out, "requested_bytes", variable->site_bytes);
         json_close(out, '}');
     } else {
         json_put_word(out, "null");
@@ -130,7 +130,7 @@ static void put_by_type(struct text *out, const struct snapshot_report *report)
         const struct snapshot_kind *kind = &snapshot_kinds(snapshot, NULL)[group->kind - 1];
         json_open(out, '{');
         put_str(out, snapshot, "future", kind->future);
-        put_number(out, "tasks", group->nr_tasks);
+        json_number(out, "tasks", group->nr_tasks);
         put_sum(out, &group->cells, snapshot_string(snapshot, kind->reason));
         snapshot_json_by_status(out, group->by_status);
         put_group_held(out, snapshot, group, &variables, i);
@@ -154,10 +154,10 @@ static void put_by_await(struct text *out, const struct snapshot_report *report)
             &snapshot_states(snapshot, NULL)[group->await.state - 1];
         json_open(out, '{');
         put_str(out, snapshot, "file", state->file);
-        put_id(out, "line", state->line);
+        json_id(out, "line", state->line);
         put_str(out, snapshot, "in_macro", state->macro);
         put_str(out, snapshot, "future", state->future);
-        put_number(out, "tasks", group->nr_tasks);
+        json_number(out, "tasks", group->nr_tasks);
         put_sum(out, &group->cells, NULL);
         put_group_held(out, snapshot, group, &variables, i);
         json_close(out, '}');
@@ -176,12 +176,12 @@ static void put_futures(struct text *out, const struct snapshot_futures *futures
         strcat(mean, ".0"); /* a real number, as jansson writes them */
     json_key(out, "futures");
     json_open(out, '{');
-    put_number(out, "count", futures->nr);
-    put_number(out, "count_with_size", nr_sized);
-    put_number(out, "total_bytes", nr_sized || !futures->nr ? futures->sum.bytes : UINT64_MAX);
+    json_number(out, "count", futures->nr);
+    json_number(out, "count_with_size", nr_sized);
+    json_number(out, "total_bytes", nr_sized || !futures->nr ? futures->sum.bytes : UINT64_MAX);
     json_key(out, "mean_bytes");
     json_put_word(out, nr_sized ? mean : "null");
-    put_number(out, "largest_bytes", nr_sized ? futures->largest_bytes : UINT64_MAX);
+    json_number(out, "largest_bytes", nr_sized ? futures->largest_bytes : UINT64_MAX);
     json_key(out, "reason");
     json_put_string(out, futures->sum.nr_unknown
                              ? "the size of some futures is not known; the figures are of those "
