@@ -7,6 +7,7 @@
 #include "tracer/children.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "tracer/environment.h"
+#include "tracer/exec_target.h"
 #include "tracer/limits.h"
 #include "tracer/real.h"
 #include "tracer/setup.h"
@@ -105,11 +108,25 @@ static void count_spawned(pid_t pid)
         limits_lower(pid);
 }
 
+/* The environment for a program that is spawned: one that the tracer does not fit into gets nothing of ours. */
+static char *const *without_ours(struct environment *hidden, char *const envp[], bool fits)
+{
+    *hidden = (struct environment){0};
+    if (fits || !environment_hide_in(hidden, envp))
+        return envp;
+    lost_add(tracer_page->region, LOST_CHILDREN);
+    return hidden->words;
+}
+
 HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     pid_t child;
-    int result = real.posix_spawn(pid ? pid : &child, path, actions, attributes, argv, envp);
+    struct environment hidden;
+    bool fits = !tracer_page->ready || !follows || exec_target_fits(AT_FDCWD, path, 0);
+    int result = real.posix_spawn(pid ? pid : &child, path, actions, attributes, argv,
+                                  without_ours(&hidden, envp, fits));
+    environment_free(&hidden);
     if (result == 0)
         count_spawned(pid ? *pid : child);
     return result;
@@ -119,7 +136,11 @@ HOOK int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actio
                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     pid_t child;
-    int result = real.posix_spawnp(pid ? pid : &child, path, actions, attributes, argv, envp);
+    struct environment hidden;
+    bool fits = !tracer_page->ready || !follows || exec_target_fits_name(path);
+    int result = real.posix_spawnp(pid ? pid : &child, path, actions, attributes, argv,
+                                   without_ours(&hidden, envp, fits));
+    environment_free(&hidden);
     if (result == 0)
         count_spawned(pid ? *pid : child);
     return result;

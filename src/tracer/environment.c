@@ -73,21 +73,27 @@ static void remove_word(char **word)
             word[0] = word[1];
 }
 
+/* Takes it out of the items of LD_PRELOAD; false: it is not there. */
+static bool cut_library(char *items)
+{
+    size_t length = 0;
+    char *library = (char *)find_library(items, &length);
+    if (!library)
+        return false;
+    char *rest = library + length;
+    if (*rest)
+        rest++;
+    else if (library > items)
+        library--; /* the separator before it */
+    memmove(library, rest, strlen(rest) + 1);
+    return true;
+}
+
 void environment_hide(void)
 {
     remove_word(find_word(environ, SOCKET, SOCKET_BYTES));
     char **preload = find_word(environ, PRELOAD, PRELOAD_BYTES);
-    size_t length = 0;
-    char *library = preload ? (char *)find_library(*preload + PRELOAD_BYTES, &length) : NULL;
-    if (!library)
-        return;
-    char *rest = library + length;
-    if (*rest)
-        rest++;
-    else if (library > *preload + PRELOAD_BYTES)
-        library--; /* the separator before it */
-    memmove(library, rest, strlen(rest) + 1);
-    if (!(*preload)[PRELOAD_BYTES])
+    if (preload && cut_library(*preload + PRELOAD_BYTES) && !(*preload)[PRELOAD_BYTES])
         remove_word(preload);
 }
 
@@ -102,7 +108,7 @@ static size_t count_words(char *const *words)
 }
 
 /* "LD_PRELOAD=ours", then ':' and what the program has there. */
-static char *preload_word(char *to, const char *own)
+static char *preload_with_ours(char *to, const char *own)
 {
     size_t length = 0;
     if (own && find_library(own, &length))
@@ -116,11 +122,19 @@ static char *preload_word(char *to, const char *own)
     return to;
 }
 
-bool environment_show(struct environment *shown, char *const *old)
+/* "LD_PRELOAD=" and what the program has there but ours; NULL: nothing. */
+static char *preload_without_ours(char *to, const char *own)
 {
-    *shown = (struct environment){0};
-    if (!library_path[0] || !socket_word[0])
-        return false;
+    if (!own)
+        return NULL;
+    strcpy(to, PRELOAD);
+    strcat(to, own);
+    cut_library(to + PRELOAD_BYTES);
+    return to[PRELOAD_BYTES] ? to : NULL;
+}
+
+static bool change(struct environment *shown, char *const *old, bool with_ours)
+{
     char **preload = find_word(old, PRELOAD, PRELOAD_BYTES);
     const char *own = preload ? *preload + PRELOAD_BYTES : NULL;
     size_t nr = count_words(old), own_bytes = own ? strlen(own) : 0;
@@ -130,14 +144,30 @@ bool environment_show(struct environment *shown, char *const *old)
     if (!shown->memory)
         return false;
     shown->words = shown->memory;
+    char *text = (char *)shown->memory + words_bytes;
+    char *word = with_ours ? preload_with_ours(text, own) : preload_without_ours(text, own);
     size_t used = 0;
     for (size_t i = 0; i < nr; i++)
         if (strncmp(old[i], PRELOAD, PRELOAD_BYTES) != 0 &&
             strncmp(old[i], SOCKET, SOCKET_BYTES) != 0)
             shown->words[used++] = old[i];
-    shown->words[used++] = preload_word((char *)shown->memory + words_bytes, own);
-    shown->words[used] = socket_word;
+    if (word)
+        shown->words[used++] = word;
+    if (with_ours)
+        shown->words[used] = socket_word;
     return true;
+}
+
+bool environment_show(struct environment *shown, char *const *old)
+{
+    *shown = (struct environment){0};
+    return library_path[0] && socket_word[0] && change(shown, old, true);
+}
+
+bool environment_hide_in(struct environment *hidden, char *const *old)
+{
+    *hidden = (struct environment){0};
+    return find_word(old, SOCKET, SOCKET_BYTES) && change(hidden, old, false);
 }
 
 void environment_free(struct environment *shown)

@@ -14,7 +14,7 @@ bool environment_read(void);
 /* Takes it out of `environ`; the user's own LD_PRELOAD stays. */
 void environment_hide(void);
 
-/* An environment in which a new program is traced: `old` with our words added. */
+/* An environment for a new program: `old` with our words added, so that it is traced, or without them. */
 struct environment {
     char **words; /* NULL-terminated */
     void *memory;
@@ -23,6 +23,8 @@ struct environment {
 };
 /* False: no memory.  The caller gives it back, if it is still there to do so. */
 bool environment_show(struct environment *shown, char *const *old);
+/* One in which it is not traced.  False: there is nothing of ours in `old`, or no memory. */
+bool environment_hide_in(struct environment *hidden, char *const *old);
 void environment_free(struct environment *shown);
 
 const char *environment_socket(void);

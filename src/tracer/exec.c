@@ -6,11 +6,13 @@
  * These functions are called between fork and exec, too: nothing is allocated but a mapping.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tracer/environment.h"
+#include "tracer/exec_target.h"
 #include "tracer/limits.h"
 #include "tracer/real.h"
 #include "tracer/syscalls.h"
@@ -22,7 +24,7 @@
  * `envp` for the new program: with our words if it is to be traced.  The replacement is counted as lost before it
  * happens: a program that is traced gets a region of its own, and only one that cannot be leaves this one.
  */
-static char *const *environment_for(struct environment *shown, char *const *envp)
+static char *const *environment_for(struct environment *shown, char *const *envp, bool fits)
 {
     *shown = (struct environment){0};
     const struct tracer *tracer = tracer_page;
@@ -33,12 +35,13 @@ static char *const *environment_for(struct environment *shown, char *const *envp
         limits_lower(0); /* a child of vfork shares everything but its limits */
         return envp;
     }
-    bool is_shown = environment_show(shown, envp);
+    bool is_shown = fits && environment_show(shown, envp);
     if (is_itself || !is_shown)
         lost_add(tracer->region, LOST_EXEC);
     shown->is_counted = is_itself;
     limits_lower(0);
-    return is_shown ? shown->words : envp;
+    bool is_changed = is_shown || environment_hide_in(shown, envp);
+    return is_changed ? shown->words : envp;
 }
 
 /* The program goes on: it could not be replaced. */
@@ -54,7 +57,8 @@ static void take_back(struct environment *shown)
 static int behind_execve(const char *path, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    int result = real.execve(path, argv, environment_for(&shown, envp));
+    bool fits = !tracer_page->ready || exec_target_fits(AT_FDCWD, path, 0);
+    int result = real.execve(path, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
 }
@@ -63,7 +67,8 @@ static int behind_execve(const char *path, char *const argv[], char *const envp[
 static int behind_execvpe(const char *name, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    int result = real.execvpe(name, argv, environment_for(&shown, envp));
+    bool fits = !tracer_page->ready || exec_target_fits_name(name);
+    int result = real.execvpe(name, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
 }
@@ -91,7 +96,8 @@ HOOK int execvpe(const char *name, char *const argv[], char *const envp[])
 HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    int result = real.fexecve(fd, argv, environment_for(&shown, envp));
+    bool fits = !tracer_page->ready || exec_target_fits(fd, "", AT_EMPTY_PATH);
+    int result = real.fexecve(fd, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
 }
@@ -99,7 +105,8 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 HOOK int execveat(int folder, const char *path, char *const argv[], char *const envp[], int flags)
 {
     struct environment shown;
-    int result = real.execveat(folder, path, argv, environment_for(&shown, envp), flags);
+    bool fits = !tracer_page->ready || exec_target_fits(folder, path, flags);
+    int result = real.execveat(folder, path, argv, environment_for(&shown, envp, fits), flags);
     take_back(&shown);
     return result;
 }

@@ -530,6 +530,33 @@ class Untraceable(unittest.TestCase):
     def test_32_bits(self):
         self.expect(self.compile(C_PROGRAM, "-m32"), "64 bits")
 
+    def reached(self, program):
+        """It is what another program becomes or starts, in each way; the library of the tracer would end it."""
+        spawn = f"import os; os.waitpid(os.posix_spawn({str(program)!r}, ['p'], os.environ), 0)"
+        spawn_by_name = f"import os; os.waitpid(os.posix_spawnp({program.name!r}, ['p'], os.environ), 0)"
+        script = program.parent / "script"
+        script.write_text(f"#!/bin/sh\nexec {program}\n")
+        script.chmod(0o755)
+        env = self.place.environment(witness=False)
+        env["PATH"] = f"{env['PATH']}:{program.parent}"
+        for command, options in ((["sh", "-c", f"exec {program}"], ()), (["env", program.name], ()), ([script], ()),
+                                 (["sh", "-c", f"{program}; exec {program}"], ("--follow-children",)),
+                                 ([sys.executable, "-c", spawn], ("--follow-children",)),
+                                 ([sys.executable, "-c", spawn_by_name], ("--follow-children",)),
+                                 ([sys.executable, "-c", f"import os; os.execv({str(program)!r}, ['p'])"], ())):
+            with self.subTest(command=command):
+                alone = plain(command, env=env)
+                beside = finish(self.place.start(command, *options, env=env))
+                self.assertEqual((beside.status, beside.out, beside.err), (alone.status, alone.out, alone.err))
+                self.assertIn("ran\n", beside.out)
+                lost = self.place.report()["lost"]
+                self.assertGreaterEqual(lost.get("exec", 0) + lost.get("children", 0), 1)
+
+    def test_reached_by_exec(self):
+        for option in ("-fsanitize=address", "-fsanitize=thread", "-static", "-static-pie", "-m32"):
+            with self.subTest(option):
+                self.reached(self.compile(C_PROGRAM, option))
+
     def need_root(self):
         if os.geteuid() != 0:
             self.skipTest("only root can set that up")

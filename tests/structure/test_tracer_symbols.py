@@ -26,7 +26,8 @@ EXPORTS = """
 # Not among them: __tls_get_addr, since other thread-local storage than initial-exec may allocate inside of a hook.
 IMPORTS = """
     __environ environ __errno_location
-    memchr memcmp memcpy memmem memmove memset stpcpy strcat strchr strcmp strcpy strlen strncmp strstr
+    memchr memcmp memcpy memmem memmove memset stpcpy strcat strchr strcmp strcpy strcspn strlen strncmp strrchr strspn
+    strstr
     dlvsym dladdr1 dl_iterate_phdr _dl_find_object _r_debug __libc_malloc
     pthread_key_create pthread_setspecific __register_atfork
     clock_gettime getpid sched_yield syscall process_vm_readv mmap64 mprotect munmap
