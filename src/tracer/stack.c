@@ -10,15 +10,6 @@
 
 #include "tracer/image_ranges.h"
 
-/* The first of the cells from `cell` on that does not hold its value; `end` if all do. */
-static inline const struct stack_cell *first_changed(const struct stack_cell *cell,
-                                                     const struct stack_cell *end)
-{
-    while (cell < end && *cell->addr == cell->value)
-        cell++;
-    return cell;
-}
-
 static inline bool is_state_of(const struct stack_frame *frame, const struct stack_frame *state)
 {
     return frame->sp == state->sp && frame->key == state->key &&
@@ -87,7 +78,7 @@ static uint32_t walk(struct stack_memory *memory)
         if (n && is_state_of(stack_frame_at(memory, n), frame)) {
             const struct stack_cell *end = cells_end(memory);
             const struct stack_cell *changed =
-                first_changed(end - stack_frame_at(memory, n)->nr_cells, end);
+                stack_first_changed(end - stack_frame_at(memory, n)->nr_cells, end);
             if (changed == end)
                 return n;
             n = take_verified(memory, n, changed);
@@ -127,14 +118,15 @@ static uint32_t site_of(const struct stack_memory *memory, struct region_header 
 
 static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
                                                     struct region_header *region,
-                                                    const struct stack_frame *state)
+                                                    const struct stack_frame *state, uint32_t *kept)
 {
     begin(memory, state);
-    uint32_t kept = walk(memory);
-    if (!stack_join(memory, kept)) {
+    *kept = walk(memory);
+    if (!stack_join(memory, *kept)) {
         memory->nr_frames = 0;
         begin(memory, state);
         (void)walk(memory);
+        *kept = 0;
         (void)stack_join(memory, 0);
     }
     memory->is_broken = stack_frame_at(memory, 1)->end == STACK_ENDS_BROKEN;
@@ -143,12 +135,15 @@ static __attribute__((noinline)) uint32_t find_site(struct stack_memory *memory,
     return site_of(memory, region);
 }
 
-/* Whose polls allocate here: known also where no debug info tells it from the stack. */
-static void tell_owner(const struct trace_thread *thread, uint32_t site)
+/* Whose polls allocate here: known also where no debug info tells it from the stack.  False: not yet. */
+static bool tell_owner(const struct trace_thread *thread, uint32_t site)
 {
     struct region_site *rows = tracer_page->sites;
-    if (site && rows && thread->task && !rows[site].type)
+    if (!site || !rows || !thread->task)
+        return true;
+    if (!rows[site].type)
         rows[site].type = thread->task->type;
+    return rows[site].type;
 }
 
 uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start)
@@ -161,10 +156,13 @@ uint32_t stack_site(struct trace_thread *thread, const struct stack_start *start
     uint32_t nr = memory->nr_frames;
     if (nr && memory->is_plain && is_state_of(stack_frame_at(memory, nr), &state)) {
         const struct stack_cell *end = cells_end(memory);
-        if (first_changed(end - stack_frame_at(memory, nr)->nr_cells, end) == end)
+        if (stack_first_changed(end - stack_frame_at(memory, nr)->nr_cells, end) == end)
             return memory->site;
     }
-    uint32_t site = find_site(memory, tracer_page->region, &state);
-    tell_owner(thread, site);
+    if (stack_follow_path(memory, &state))
+        return memory->site;
+    uint32_t kept, site = find_site(memory, tracer_page->region, &state, &kept);
+    if (tell_owner(thread, site))
+        stack_keep_path(memory, kept);
     return site;
 }

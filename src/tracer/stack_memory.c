@@ -76,6 +76,8 @@ void stack_begin(struct stack_memory *memory, struct region_header *region, uint
     memory->site = 0;
     memset(memory->readable, 0, sizeof(memory->readable));
     memset(memory->known, 0, sizeof(memory->known));
+    memset(memory->path_slots, 0, sizeof(memory->path_slots));
+    memory->nr_paths = 0;
 }
 
 /* Makes the range the first of the list. */

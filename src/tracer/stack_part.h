@@ -24,6 +24,10 @@ enum {
     STACK_FRAME_CELLS = 4,      /* at most, of one frame */
     STACK_INNER_FRAMES = 128,   /* of a stack that is cut; the others are the outermost */
     STACK_KNOWN_NODES = 4096,
+    STACK_PATHS = 1024,
+    STACK_PATH_SLOTS_LOG2 = 12,
+    STACK_PATH_FRAMES = 8,
+    STACK_PATH_CELLS = 12,
     STACK_READABLE_RANGES = 4,
 };
 #define STACK_NO_NODE UINT32_MAX
@@ -54,6 +58,26 @@ struct stack_frame {
 struct stack_known_node {
     uint64_t key;
     uint32_t parent, node;
+};
+
+/* A path (tracer/stack_paths.c): frames and their cells, innermost first, and the frame that they lead to. */
+struct stack_path {
+    uint64_t outer_sp, outer_key, outer_rbp; /* that frame's, as is what follows */
+    uint32_t outer, outer_node, outer_nr_cells;
+    uint32_t site; /* of the whole stack */
+    uint8_t is_outer_live;
+    uint8_t nr_frames, nr_cells; /* of the path */
+    uint16_t slot;
+    uint8_t reserved[18];
+    struct stack_cell cells[STACK_PATH_CELLS];
+    struct stack_frame frames[STACK_PATH_FRAMES];
+};
+
+_Static_assert(sizeof(struct stack_path) % 64 == 0, "whole cache lines");
+
+struct stack_path_slot {
+    uint16_t tag;  /* of the hash that was looked for last */
+    uint16_t path; /* number + 1, and whether it is that of the tag; 0: it has none yet */
 };
 
 /* Whole pages. */
@@ -89,6 +113,11 @@ struct stack_memory {
     uint32_t spare_node, spare_site;
     struct stack_readable readable[STACK_READABLE_RANGES]; /* the last used first */
     struct stack_known_node known[STACK_KNOWN_NODES];
+    uint64_t path_hash; /* of this allocation; 0: paths are not looked for */
+    uint32_t nr_paths;
+    uint32_t path_tries, path_hits, path_pause;
+    struct stack_path_slot path_slots[1 << STACK_PATH_SLOTS_LOG2];
+    _Alignas(64) struct stack_path paths[STACK_PATHS]; /* the oldest is replaced */
     struct unwind_scratch scratch;
     struct stack_registers registers, next_registers; /* of tracer/stack_registers.c */
     _Alignas(64) uint8_t arrays[];                    /* the first ones */
@@ -126,3 +155,18 @@ bool stack_step_with_registers(struct stack_memory *memory, const struct stack_f
  * one, with its nodes and its site.  false: there is no room for all of them (there always is with kept 0).
  */
 bool stack_join(struct stack_memory *memory, uint32_t kept);
+
+/* Is the stack of this state known from a path?  Then it is the remembered one, with its site. */
+bool stack_follow_path(struct stack_memory *memory, const struct stack_frame *state);
+
+/* The state was walked from: what is inside of the `kept` outermost frames may be kept as a path. */
+void stack_keep_path(struct stack_memory *memory, uint32_t kept);
+
+/* The first of the cells from `cell` on that does not hold its value; `end` if all do. */
+static inline const struct stack_cell *stack_first_changed(const struct stack_cell *cell,
+                                                           const struct stack_cell *end)
+{
+    while (cell < end && *cell->addr == cell->value)
+        cell++;
+    return cell;
+}

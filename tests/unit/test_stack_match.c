@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "../tracer/stack_region.h"
+#include "tracer/stack_part.h"
 
 /* Functions of 64 bytes that never run; their frames are what the directives say. */
 #define BODY ".skip 64, 0x90\n.cfi_endproc\n"
@@ -204,6 +205,90 @@ static void little_changes(void **state)
     }
 }
 
+enum { NR_PLACES = 6, OUTER = 30, INNER = 6 };
+
+/* Stacks that share their outer frames, as those of the places in a loop that allocate. */
+static void make_places(struct stack *stack, struct frame places[NR_PLACES][MAX_DEPTH],
+                        unsigned depths[NR_PLACES])
+{
+    for (unsigned i = 1; i < OUTER; i++)
+        places[0][i] = random_frame(stack);
+    places[0][0] = stack->frames[0];
+    for (unsigned place = 0; place < NR_PLACES; place++) {
+        memcpy(places[place], places[0], OUTER * sizeof(**places));
+        depths[place] = OUTER + 1 + (unsigned)random_below(&stack->random, INNER);
+        for (unsigned i = OUTER; i < depths[place]; i++)
+            places[place][i] = random_frame(stack);
+    }
+}
+
+static void visit(struct stack *stack, struct frame *place, unsigned depth)
+{
+    memcpy(stack->frames, place, MAX_DEPTH * sizeof(*place));
+    stack->depth = depth;
+    check(stack);
+}
+
+/* One place changes, or what all share does. */
+static void change_places(struct stack *stack, struct frame places[NR_PLACES][MAX_DEPTH],
+                          unsigned depths[NR_PLACES])
+{
+    unsigned chosen = (unsigned)random_below(&stack->random, NR_PLACES);
+    memcpy(stack->frames, places[chosen], sizeof(places[chosen]));
+    stack->depth = depths[chosen];
+    change(stack);
+    memcpy(places[chosen], stack->frames, sizeof(places[chosen]));
+    depths[chosen] = stack->depth;
+    if (random_below(&stack->random, 2))
+        for (unsigned place = 0; place < NR_PLACES; place++)
+            memcpy(places[place], stack->frames,
+                   (stack->depth < OUTER ? stack->depth : OUTER) * sizeof(**places));
+}
+
+static void same_places_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct stack stack;
+        struct frame places[NR_PLACES][MAX_DEPTH] = {0};
+        unsigned depths[NR_PLACES];
+        open_stack(&stack, seed * 0xd6e8feb86659fd93ULL);
+        make_places(&stack, places, depths);
+        for (int round = 0; round < 400; round++) {
+            for (unsigned place = 0; place < NR_PLACES; place++)
+                visit(&stack, places[place], depths[place]);
+            if (random_below(&stack.random, 4) == 0)
+                change_places(&stack, places, depths);
+        }
+        assert_int_equal(stack.region->lost[LOST_STACK_BROKEN], 0);
+        close_stack(&stack);
+    }
+}
+
+/* In the fourth round at the latest they are known from their paths. */
+static void places_are_known(void **state)
+{
+    (void)state;
+    struct stack stack;
+    struct frame places[NR_PLACES][MAX_DEPTH] = {0};
+    unsigned depths[NR_PLACES];
+    open_stack(&stack, 11);
+    make_places(&stack, places, depths);
+    for (unsigned place = 0; place < NR_PLACES; place++)
+        for (unsigned i = OUTER; i < depths[place]; i++)
+            places[place][i] = (struct frame){.kind = PLAIN, .call = place % CALLS};
+    for (int round = 0; round < 8; round++)
+        for (unsigned place = 0; place < NR_PLACES; place++) {
+            uint32_t tries = stack.thread->stack->path_tries, hits = stack.thread->stack->path_hits;
+            visit(&stack, places[place], depths[place]);
+            if (round >= 4)
+                assert_int_equal(stack.thread->stack->path_hits - hits,
+                                 stack.thread->stack->path_tries - tries);
+        }
+    assert_true(stack.thread->stack->path_hits >= 4);
+    close_stack(&stack);
+}
+
 /* The same site for the same stack, another for another, whatever lay between. */
 static void sites_are_stacks(void **state)
 {
@@ -259,8 +344,8 @@ static void ends_where_memory_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(little_changes),
-        cmocka_unit_test(sites_are_stacks),
+        cmocka_unit_test(little_changes),         cmocka_unit_test(same_places_again),
+        cmocka_unit_test(places_are_known),       cmocka_unit_test(sites_are_stacks),
         cmocka_unit_test(ends_where_memory_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
