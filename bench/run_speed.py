@@ -33,6 +33,7 @@ LOOPS = {
 RUST = {
     "BTreeMap": ("btree", 8_000, 10_000_000),
     "JSON tree": ("json", 1_500, 10_000_000),
+    "JSON tree, the same each round": ("document", 5_000, 10_000_000),
     "HashMap": ("hash", 30_000, 15_000_000),
 }
 NATIVE_TIMES, NATIVE_STRETCH = 2.0, 1.5
@@ -46,7 +47,7 @@ def build_loops():
     say("building bench/workloads/loops")
     folder = BUILD / "bench/loops"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("loops", "redis_load", "steps"):
+    for name in ("loops", "server_load", "steps"):
         run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-g", "-o", folder / name,
              ROOT / f"bench/workloads/loops/{name}.c", "-lpthread"])
     return folder

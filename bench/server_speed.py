@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""`asyncmem run` on a server: CPU a request of mini-redis under a fixed load, traced and alone.
+"""`asyncmem run` on servers: CPU a request of mini-redis and of one of hyper under a fixed load, traced and alone.
 
-The load (bench/workloads/loops/redis_load.c) is 32 clients in a closed loop.  What counts is the CPU of the
+The load (bench/workloads/loops/server_load.c) is 32 clients in a closed loop.  What counts is the CPU of the
 server and of asyncmem beside it, from the start to the end, the final file included; the CPU while the load ran is
 printed too.  Native and traced runs alternate, each with a server of its own.
 """
 
 import os
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -18,17 +17,18 @@ from measure import Broken, run, spread
 from run_speed import build_loops, checked, times, traced
 from types_speed import BUILD, ROOT, say
 
-REQUESTS = 1_000_000
+REQUESTS = 2_000_000
+SERVERS = {"mini-redis": "redis", "hyper": "http"}
 BAR, STRETCH = 1.06, 1.02
 MAX_ROUNDS = 7
 
 
-def build_server():
-    server = BUILD / "programs/release/real-mini-redis"
-    if not server.exists():
-        run(["cargo", "build", "--release", "--locked", "--quiet", "--package", "real-mini-redis", "--manifest-path",
+def build_servers():
+    servers = BUILD / "programs/release/servers"
+    if not servers.exists():
+        run(["cargo", "build", "--release", "--locked", "--quiet", "--package", "servers", "--manifest-path",
              ROOT / "tests/programs/Cargo.toml", "--target-dir", BUILD / "programs"], timeout_s=3600)
-    return server
+    return servers
 
 
 def used_s(pid):
@@ -52,17 +52,18 @@ def reaped(process, limit_s=60):
 
 
 def serve(command, load, nr_requests):
-    """CPU seconds of the whole run, and while the load ran."""
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-    with process.stdout:
+    """CPU seconds of the whole run, and while the load ran.  The server ends with its stdin."""
+    process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True)
+    with process.stdin, process.stdout:
         try:
-            line = process.stdout.readline()
-            if ":" not in line:
+            port = process.stdout.readline().strip()
+            if not port.isdigit():
                 raise Broken(f"{command[0]} does not listen")
             before = used_s(process.pid)
-            run([load, line.rsplit(":", 1)[1].strip(), nr_requests])
+            run([*load, port, nr_requests])
             within = used_s(process.pid) - before
-            os.kill(process.pid, signal.SIGTERM)  # asyncmem passes it on
+            process.stdin.close()
             whole = reaped(process)
         finally:
             if process.returncode is None:
@@ -73,29 +74,34 @@ def serve(command, load, nr_requests):
     return whole, within
 
 
-def measure_server(table, *, quick, nr_rounds):
-    loops, server = build_loops(), build_server()
-    nr_requests = REQUESTS // 10 if quick else REQUESTS
-    alone, ours = [], []
-    with tempfile.TemporaryDirectory() as name:
-        recording = Path(name) / "server.amem"
-        for number in range(min(nr_rounds, MAX_ROUNDS)):
-            say(f"server: round {number + 1} of {min(nr_rounds, MAX_ROUNDS)}")
-            alone.append(serve([server, 0], loops / "redis_load", nr_requests))
-            ours.append(serve(traced([server, 0], recording), loops / "redis_load", nr_requests))
-            document = checked(recording, nr_requests)
+def micro(value):
+    return f"{value * 1e6:.2f} us"
 
-    def micro(value):
-        return f"{value / nr_requests * 1e6:.2f} us"
 
-    totals = document["totals"]
+def add_rows(table, name, nr_requests, alone, ours, totals):
     ratios = [one[0] / other[0] for one, other in zip(ours, alone)]
-    table.judge("server: CPU a request, traced to native", statistics.median(ratios), times, BAR, STRETCH,
+    table.judge(f"server: CPU a request of {name}, traced to native", statistics.median(ratios), times, BAR, STRETCH,
                 more_is_better=False,
                 detail=f"{spread(ratios, times)}; of the least times {times(min(ours)[0] / min(alone)[0])}; "
                        f"a request has {totals['allocations'] / nr_requests:.1f} allocations, "
                        f"{totals['polls'] / nr_requests:.1f} polls")
     within = [one[1] / other[1] for one, other in zip(ours, alone)]
     table.add("  while the load ran, without the file", times(statistics.median(within)), spread(within, times))
-    table.add("  CPU a request alone", micro(statistics.median(one[0] for one in alone)),
-              spread([one[0] for one in alone], micro))
+    each = [one[0] / nr_requests for one in alone]
+    table.add("  CPU a request alone", micro(statistics.median(each)), spread(each, micro))
+
+
+def measure_server(table, *, quick, nr_rounds):
+    loops, servers = build_loops(), build_servers()
+    nr_requests = REQUESTS // 10 if quick else REQUESTS
+    for name, protocol in SERVERS.items():
+        alone, ours = [], []
+        load = [loops / "server_load", protocol]
+        with tempfile.TemporaryDirectory() as folder:
+            recording = Path(folder) / "server.amem"
+            for number in range(min(nr_rounds, MAX_ROUNDS)):
+                say(f"server: {name}, round {number + 1} of {min(nr_rounds, MAX_ROUNDS)}")
+                alone.append(serve([servers, protocol], load, nr_requests))
+                ours.append(serve(traced([servers, protocol], recording), load, nr_requests))
+                document = checked(recording, nr_requests)
+        add_rows(table, name, nr_requests, alone, ours, document["totals"])

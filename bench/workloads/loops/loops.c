@@ -5,7 +5,8 @@
  *   constant   24 frames deep, always the same stack; each block is freed at once
  *   tree       depth first over a tree of 5000 calls, 10 to 40 deep, 4 blocks of five sizes at each; 1000 alive
  *   live       the same with 1 M alive
- *   jump       from the root to a random leaf before each block, 1 M alive: no two stacks alike
+ *   jump       from the root to a random leaf before each block, 1 M alive of two sizes: no two stacks
+ *              alike
  *   ring       one thread allocates, another frees
  *
  * PAIRS are of malloc and free.  With `hold` it says at the end how many bytes libc has given, and waits with all
@@ -39,6 +40,7 @@ static unsigned nr_nodes;
 static void **blocks;
 static unsigned nr_blocks;
 static long pairs_left;
+static bool has_few_sizes;
 static uint64_t random_state = 88172645463325252u;
 
 static uint64_t random_number(void)
@@ -49,10 +51,13 @@ static uint64_t random_number(void)
     return random_state;
 }
 
-/* Powers of two: with sizes between them heaptrack's interpreter grows to 19 GB, in a hash table. */
+/*
+ * Powers of two: with sizes between them heaptrack's interpreter grows to 19 GB, in a hash table; with all five
+ * of them it does when stacks are random, and ends.
+ */
 static size_t some_bytes(uint64_t number)
 {
-    return (size_t)16 << number % 5;
+    return has_few_sizes ? (size_t)64 << number % 2 : (size_t)16 << number % 5;
 }
 
 static void replace_block(void)
@@ -242,6 +247,7 @@ static void hold(void)
 static void run(const char *mode)
 {
     bool is_few = strcmp(mode, "tree") == 0;
+    has_few_sizes = strcmp(mode, "jump") == 0;
     nr_blocks = is_few ? NR_FEW : NR_MANY;
     blocks = calloc(nr_blocks, sizeof(*blocks));
     grow_tree();
