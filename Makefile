@@ -34,6 +34,7 @@ matrix:
 	@$(MAKE) --no-print-directory all
 	@python3 tests/matrix/matrix.py
 	@ninja -C $(BUILD) --quiet tests/run/libcount.so tests/run/torture
+	@python3 tests/run/variants.py
 	@ASYNCMEM_LONG=1 python3 tests/run/test_real_programs.py
 	@ASYNCMEM_LONG=1 python3 tests/run/test_harmless_run.py
 

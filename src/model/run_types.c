@@ -258,6 +258,13 @@ static uint64_t hash_task_type(const char *future, const char *scheduler)
     return hash_str(scheduler, hash_str(future, 0));
 }
 
+/* As the tracer tells it by the cell's layout, without names: a worker is a blocking task, too. */
+static uint32_t kind_by_layout(const struct region_type *row)
+{
+    static const uint8_t kinds[] = {RUN_KIND_ASYNC, RUN_KIND_BLOCKING, RUN_KIND_UNKNOWN};
+    return kinds[row->is_blocking < 2 ? row->is_blocking : 2];
+}
+
 /* What the plan says of the vtable; false: nothing. */
 static bool describe(struct run_building *build, const struct run_load *load,
                      const struct region_type *row, struct run_type *type)
@@ -271,7 +278,7 @@ static bool describe(struct run_building *build, const struct run_load *load,
     if (!at)
         return false;
     const struct plan_task *task = &names->plan->tasks[*at - 1];
-    type->kind = kinds[task->kind];
+    type->kind = task->kind == PLAN_TASK_UNKNOWN ? kind_by_layout(row) : kinds[task->kind];
     type->runtime = run_intern(build, run_runtime_name(task->scheduler_kind));
     run_type_set_names(build, names, task_kind_future(names->plan, task), type);
     set_reason(build, names, task, type);
@@ -283,8 +290,7 @@ static bool describe(struct run_building *build, const struct run_load *load,
 static void set_unknown(struct run_building *build, const struct run_load *load,
                         const struct region_type *row, struct run_type *type)
 {
-    static const uint8_t kinds[] = {RUN_KIND_ASYNC, RUN_KIND_BLOCKING, RUN_KIND_UNKNOWN};
-    type->kind = kinds[row->is_blocking < 2 ? row->is_blocking : 2];
+    type->kind = kind_by_layout(row);
     type->reason = run_intern(build, !load          ? "its image is not known"
                                      : !load->names ? "nothing of its image was read (yet)"
                                                     : "the image's debug info does not name it");
