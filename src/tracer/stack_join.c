@@ -24,7 +24,7 @@ static uint32_t node_in_region(struct stack_memory *memory, const struct stack_k
         .flags = (wanted->key & UNWIND_EXACT ? REGION_NODE_EXACT : 0) |
                  (wanted->key & KEY_CUT ? REGION_NODE_CUT : 0),
     };
-    uint32_t node = stack_node(&memory->nodes, &key, &memory->spare_node);
+    uint32_t node = stack_node(&memory->nodes, &key);
     return node ? node : STACK_NO_NODE;
 }
 

@@ -120,34 +120,32 @@ static void fill(struct region_node *row, const struct stack_node_key *key)
     __atomic_store_n(&row->pc, key->pc, __ATOMIC_RELEASE);
 }
 
-static uint32_t new_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
-                         uint32_t *spare)
+/*
+ * A row that comes too late is not taken back: who makes a doubling may have put it there, and somebody found
+ * it.
+ */
+static uint32_t new_node(const struct stack_nodes *nodes, const struct stack_node_key *key)
 {
     uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
     if (nr_nodes(nodes) >> (FIRST_LOG2 + level - 1)) {
         grow(nodes, level);
         level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
     }
-    uint32_t row = *spare ? *spare : region_row_new(nodes->region, REGION_NODES);
-    *spare = 0;
+    uint32_t row = region_row_new(nodes->region, REGION_NODES);
     if (!row || row >= REGION_MAX_ROWS)
         return 0;
     fill(&nodes->rows[row], key);
     struct index index;
     (void)index_at(nodes, level, &index);
     uint32_t node = find_or_put(nodes, &index, key, row);
-    if (node != row) {
-        __atomic_store_n(&nodes->rows[row].pc, 0, __ATOMIC_RELAXED);
-        *spare = row;
-    } else if (__atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE) != level &&
-               index_at(nodes, level + 1, &index)) {
-        (void)find_or_put(nodes, &index, key, row); /* the doubling passed us by */
-    }
+    /* Where a doubling passed us by, somebody may have made the key's row there. */
+    if (__atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE) != level &&
+        index_at(nodes, level + 1, &index))
+        node = find_or_put(nodes, &index, key, node);
     return node;
 }
 
-uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
-                    uint32_t *spare)
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key)
 {
     struct index index;
     uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
@@ -159,7 +157,7 @@ uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key
         if (node && index_at(nodes, level, &index))
             (void)find_or_put(nodes, &index, key, node);
     }
-    return node ? node : new_node(nodes, key, spare);
+    return node ? node : new_node(nodes, key);
 }
 
 uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare)

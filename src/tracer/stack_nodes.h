@@ -28,9 +28,8 @@ struct stack_nodes {
 
 struct stack_nodes stack_nodes_of(struct region_header *region);
 
-/* The row of the key, new or known; 0: no room (counted).  *spare: a row that was left over, kept for later. */
-uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key,
-                    uint32_t *spare);
+/* The row of the key, new or known; 0: no room (counted). */
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key);
 
-/* The site of the stack that ends at node; 0: no room (counted). */
+/* The site of the stack that ends at node; 0: no room (counted).  *spare: a row that was left over, kept for later. */
 uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare);
