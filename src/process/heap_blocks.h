@@ -6,7 +6,8 @@
  * glibc's malloc (2.26 to 2.41): the chunks of all arenas and the mapped ones, without those in
  * tcaches, fastbins and bins.  Sources: glibc malloc/malloc.c (struct malloc_chunk, malloc_state,
  * malloc_par, tcache), malloc/arena.c (heap_info).  A block's size is what malloc_usable_size says of it.
- * A block whose malloc or free a thread was just in may be on either side.
+ * A block whose malloc or free a thread was just in may be on either side; so may, while malloc merges them
+ * (malloc_consolidate), the free blocks of one fastbin, which are in no list then.
  */
 #pragma once
 

@@ -66,13 +66,13 @@ def crate_with(version, folder):
     return folder / "counted"
 
 
-def build(crate, target, profile, flags, *more):
+def build(crate, target, profile, flags):
     config = [word for key, value in profile.items()
               for word in ("--config", f"profile.release.{key}={value if isinstance(value, int) else repr(value)}")]
     # RUSTC_BOOTSTRAP: legacy names are an unstable option of new compilers.
     environment = {**os.environ, "RUSTFLAGS": flags, "RUSTC_BOOTSTRAP": "1"}
     subprocess.run(["cargo", "build", "--release", "--quiet", "--locked", "--manifest-path", crate / "Cargo.toml",
-                    "--package", "counted", "--target", HOST, "--target-dir", target, *config, *more],
+                    "--package", "counted", "--target", HOST, "--target-dir", target, *config],
                    check=True, timeout=1800, env=environment)
 
 
@@ -91,8 +91,7 @@ def run(name):
         if name in TOKIOS:
             version, built = TOKIOS[name]
             profile, flags = BUILDS[built]
-            build(crate_with(version, folder), folder / "target", profile, f"{flags} --cfg tokio_unstable",
-                  "--no-default-features")  # tasks' ids were unstable then
+            build(crate_with(version, folder), folder / "target", profile, f"{flags} --cfg tokio_unstable")  # ids were so then
         else:
             built = name
             build(ROOT / "tests/programs", folder / "target", *BUILDS[name])

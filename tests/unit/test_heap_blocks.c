@@ -307,9 +307,11 @@ static void core_equals_live(void **state)
 
 /*
  * The subject's one thread is stopped after any instruction of malloc and free.  Blocks that are not
- * just being changed must be there; without a problem nothing else is, but the one or two that are.
+ * just being changed must be there; without a problem nothing else is, but the one or two that are.  Only while
+ * malloc merges a fastbin there may be more, which are counted in *nr_merging.
  */
-static size_t expect_while_changing(const struct heap_blocks *blocks, size_t nr_baseline)
+static size_t expect_while_changing(const struct heap_blocks *blocks, size_t nr_baseline,
+                                    size_t *nr_merging)
 {
     size_t nr_listed = 0;
     for (size_t i = 0; i < HEAP_SUBJECT_SLOTS; i++) {
@@ -323,8 +325,10 @@ static size_t expect_while_changing(const struct heap_blocks *blocks, size_t nr_
                      blocks->problem ? blocks->problem : "no problem");
         nr_listed++;
     }
-    if (!blocks->problem)
-        assert_in_range(blocks->nr, nr_listed + nr_baseline, nr_listed + nr_baseline + 2);
+    if (!blocks->problem) {
+        assert_true(blocks->nr >= nr_listed + nr_baseline);
+        *nr_merging += blocks->nr > nr_listed + nr_baseline + 2;
+    }
     return blocks->problem != NULL;
 }
 
@@ -350,7 +354,7 @@ static void holds_after_any_instruction(void **state)
     (void)state;
     const char *text = getenv("HEAP_STEPS");
     unsigned nr_stops = text ? (unsigned)atoi(text) : 300;
-    size_t nr_problems = 0, nr_baseline;
+    size_t nr_problems = 0, nr_merging = 0, nr_baseline;
     uint64_t random = 99;
     struct heap_blocks blocks;
     struct target target = {0};
@@ -371,9 +375,10 @@ static void holds_after_any_instruction(void **state)
     for (unsigned i = 0; i < nr_stops; i++) {
         step(pid, text ? 1 : 1 + (unsigned)random_below(&random, 40));
         read_stepped(&blocks, &target);
-        nr_problems += expect_while_changing(&blocks, nr_baseline);
+        nr_problems += expect_while_changing(&blocks, nr_baseline, &nr_merging);
         heap_blocks_deinit(&blocks);
     }
+    assert_true(nr_merging <= nr_stops / 10);
     if (text)
         printf("%zu problems in %u stops\n", nr_problems, nr_stops);
     target_close(&target);
