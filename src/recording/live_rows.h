@@ -88,7 +88,6 @@ struct region_type {
     uint64_t poll_offset;
     uint64_t live_tasks;   /* atomic; not ended */
     uint64_t most_at_once; /* atomic max */
-    uint64_t running;      /* atomic */
     uint64_t cell_bytes;   /* of the last cell seen */
     uint64_t reserved;
 };

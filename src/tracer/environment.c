@@ -139,12 +139,15 @@ static bool change(struct environment *shown, char *const *old, bool with_ours)
     const char *own = preload ? *preload + PRELOAD_BYTES : NULL;
     size_t nr = count_words(old), own_bytes = own ? strlen(own) : 0;
     size_t words_bytes = (nr + 3) * sizeof(char *);
-    shown->bytes = words_bytes + PRELOAD_BYTES + sizeof(library_path) + own_bytes + 2;
-    shown->memory = sys_map(shown->bytes, -1);
-    if (!shown->memory)
-        return false;
-    shown->words = shown->memory;
-    char *text = (char *)shown->memory + words_bytes;
+    size_t bytes = words_bytes + PRELOAD_BYTES + strlen(library_path) + own_bytes + 2;
+    shown->words = shown->few;
+    if (bytes > sizeof(shown->few)) {
+        shown->mapped_bytes = bytes;
+        shown->words = shown->mapped = sys_map(bytes, -1);
+        if (!shown->mapped)
+            return false;
+    }
+    char *text = (char *)shown->words + words_bytes;
     char *word = with_ours ? preload_with_ours(text, own) : preload_without_ours(text, own);
     size_t used = 0;
     for (size_t i = 0; i < nr; i++)
@@ -172,7 +175,7 @@ bool environment_hide_in(struct environment *hidden, char *const *old)
 
 void environment_free(struct environment *shown)
 {
-    if (shown->memory)
-        sys_unmap(shown->memory, shown->bytes);
-    shown->memory = NULL;
+    if (shown->mapped)
+        sys_unmap(shown->mapped, shown->mapped_bytes);
+    shown->mapped = NULL;
 }

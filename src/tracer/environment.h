@@ -17,9 +17,10 @@ void environment_hide(void);
 /* An environment for a new program: `old` with our words added, so that it is traced, or without them. */
 struct environment {
     char **words; /* NULL-terminated */
-    void *memory;
-    size_t bytes;
+    void *mapped; /* NULL: it is in `few` */
+    size_t mapped_bytes;
     bool is_counted; /* as a program that is lost */
+    char *few[512]; /* a mapping of a child of vfork stays in its parent, as exec does not return */
 };
 /* False: no memory.  The caller gives it back, if it is still there to do so. */
 bool environment_show(struct environment *shown, char *const *old);

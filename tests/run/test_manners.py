@@ -656,6 +656,29 @@ int main(void) {
     waitpid(pid, 0, 0);
 }
 """
+MANY_VFORKS = """#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static long pages(void) {
+    long nr = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    fscanf(file, "%ld", &nr);
+    fclose(file);
+    return nr;
+}
+int main(void) {
+    char *words[] = {"true", 0};
+    long before = 0;
+    for (int i = 0; i < 60; i++) {
+        pid_t pid = vfork();
+        if (!pid) { execvp("true", words); _exit(1); }
+        waitpid(pid, 0, 0);
+        if (i == 20) before = pages();
+    }
+    printf("%ld\\n", pages() - before);
+}
+"""
 
 
 class Children(unittest.TestCase):
@@ -702,6 +725,13 @@ class Children(unittest.TestCase):
         program = self.compile(place, CHILD_LIMITS)
         done = finish(place.start([program], env=place.environment(witness=False)))
         self.assertEqual((done.status, done.out), (0, "1048576\n" * 4), done.err)
+
+    def test_vfork_leaves_nothing(self):
+        """What is made for the exec of a child is in memory that the parent shares."""
+        place = Place(self)
+        done = finish(place.start([self.compile(place, MANY_VFORKS)], "--follow-children",
+                                  env=place.environment(witness=False)))
+        self.assertEqual((done.status, done.out), (0, "0\n"), done.err)
 
     def test_many_followed(self):
         place = Place(self)

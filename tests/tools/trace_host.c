@@ -339,9 +339,9 @@ static void print_types(FILE *out, const struct region_view *view)
         const struct region_type *row = region_row(view, REGION_TYPES, id);
         fprintf(out,
                 "%s\n{\"id\":%u,\"image\":%u,\"is_blocking\":%u,\"live_tasks\":%" PRIu64
-                ",\"most_at_once\":%" PRIu64 ",\"running\":%" PRIu64 ",\"cell_bytes\":%" PRIu64 "}",
+                ",\"most_at_once\":%" PRIu64 ",\"cell_bytes\":%" PRIu64 "}",
                 separator, id, row->image, row->is_blocking, row->live_tasks, row->most_at_once,
-                row->running, row->cell_bytes);
+                row->cell_bytes);
         separator = ",";
     }
     fprintf(out, "]");
