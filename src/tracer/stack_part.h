@@ -117,7 +117,7 @@ struct stack_memory {
     uint32_t nr_paths;
     uint32_t path_tries, path_hits, path_pause;
     struct stack_path_slot path_slots[1 << STACK_PATH_SLOTS_LOG2];
-    _Alignas(64) struct stack_path paths[STACK_PATHS]; /* the oldest is replaced */
+    struct stack_path *paths; /* STACK_PATHS, from the first on; the oldest is replaced */
     struct unwind_scratch scratch;
     struct stack_registers registers, next_registers; /* of tracer/stack_registers.c */
     _Alignas(64) uint8_t arrays[];                    /* the first ones */

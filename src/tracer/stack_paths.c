@@ -16,6 +16,8 @@
 
 #include <string.h>
 
+#include "tracer/syscalls.h"
+
 enum { TRIES = 1 << 10, LEAST_HITS = TRIES / 2, PAUSE = 1 << 14 };
 enum { PATH_IS_FILLED = 1 << 15 };
 
@@ -137,15 +139,22 @@ static bool is_path(const struct stack_memory *memory, const struct stack_frame 
     return true;
 }
 
-/* The next of the paths; who had it before loses it. */
-static void give_path(struct stack_memory *memory, struct stack_path_slot *slot)
+/* The next of the paths; who had it before loses it.  False: no memory. */
+static bool give_path(struct stack_memory *memory, struct stack_path_slot *slot)
 {
+    if (!memory->paths)
+        memory->paths = sys_map_wiped(STACK_PATHS * sizeof(*memory->paths));
+    if (!memory->paths) {
+        memory->path_pause = UINT32_MAX;
+        return false;
+    }
     uint32_t number = memory->nr_paths++ % STACK_PATHS;
     struct stack_path *path = &memory->paths[number];
     if (memory->nr_paths > STACK_PATHS)
         memory->path_slots[path->slot].path = 0;
     path->slot = (uint16_t)(slot - memory->path_slots);
     slot->path = (uint16_t)(number + 1);
+    return true;
 }
 
 void stack_keep_path(struct stack_memory *memory, uint32_t kept)
@@ -156,8 +165,8 @@ void stack_keep_path(struct stack_memory *memory, uint32_t kept)
     if (!memory->path_hash || !memory->is_plain || !kept ||
         !is_wanted(slot, tag_of(memory->path_hash)) || !is_path(memory, inner, outer))
         return;
-    if (!slot->path)
-        give_path(memory, slot);
+    if (!slot->path && !give_path(memory, slot))
+        return;
     struct stack_path *path = path_at(memory, slot->path);
     *path = (struct stack_path){
         .outer_sp = outer->sp,
