@@ -37,7 +37,7 @@ RUST = {
     "HashMap": ("hash", 30_000, 15_000_000),
 }
 NATIVE_TIMES, NATIVE_STRETCH = 2.0, 1.5
-POLLS, POLL_RUNS = 300, 5
+POLLS = 300
 POLL_BAR, POLL_STRETCH = 150, 100
 LIVE_SHARE, THREAD_BYTES, SITE_BYTES = 0.5, 64 << 10, 100
 BILLION, BILLION_FILE_BYTES = 1_000_000_000, 50_000_000
@@ -178,13 +178,11 @@ def instructions(loops, allocs, nr_polls, recording=None):
 
 
 def measure_polls(table, folder, loops, allocs):
-    """Instructions that a poll takes more when it is traced: of N and of 2 N polls, so that the rest does not count.
-    A program that is stepped is so slow that some of its polls are slow ones: the median of several runs counts."""
+    """Instructions that a poll takes more when it is traced: of N and of 2 N polls, so that the rest does not count."""
     say("counting instructions of a poll")
     each = {}
     for recording in (None, folder / "polls.amem"):
-        few, many = (statistics.median(instructions(loops, allocs, nr, recording) for _ in range(POLL_RUNS))
-                     for nr in (POLLS, 2 * POLLS))
+        few, many = (instructions(loops, allocs, nr, recording) for nr in (POLLS, 2 * POLLS))
         each[recording is not None] = (many - few) / POLLS
     nr_polls = report(folder / "polls.amem")["totals"]["polls"]
     if nr_polls < 2 * POLLS:
