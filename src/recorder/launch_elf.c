@@ -9,14 +9,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* Names that a runtime of a sanitizer defines, or its users refer to. */
-static const char *const sanitizers[] = {"__asan_init", "__tsan_init", "__msan_init",
-                                         "__hwasan_init", "__dfsan_init"};
+#include "recording/loaders.h"
 
 static bool is_sanitizer(const char *name)
 {
-    for (size_t i = 0; i < sizeof(sanitizers) / sizeof(*sanitizers); i++)
-        if (strcmp(name, sanitizers[i]) == 0)
+    for (size_t i = 0; i < LOADERS_NR_SANITIZERS; i++)
+        if (strcmp(name, loaders_sanitizers[i]) == 0)
             return true;
     return false;
 }
@@ -69,12 +67,9 @@ static enum launch_kind look_at_sections(Elf *elf)
 
 static enum launch_kind look_at_loader(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    if (strncmp(name, "ld-musl", 7) == 0)
+    if (strncmp(loaders_name(path), "ld-musl", 7) == 0)
         return LAUNCH_MUSL;
-    if (strncmp(name, "ld-linux-x86-64.so.", 19) == 0 || strncmp(name, "ld-2.", 5) == 0)
-        return LAUNCH_FITS;
-    return LAUNCH_OTHER_LOADER;
+    return loaders_is_glibc(path) ? LAUNCH_FITS : LAUNCH_OTHER_LOADER;
 }
 
 /* The program interpreter of a program; of a library, which has none, it is not asked. */

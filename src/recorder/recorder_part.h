@@ -75,8 +75,8 @@ void stored_snapshot_take(struct recorder *recorder);
 /* To whoever waits in the program: go on.  Of any process that has the region. */
 void stored_snapshot_answer(struct region_header *header);
 
-/* plans.c: _begin before the tracer has asked for anything; _tick when images may have come. */
-/* Before the program starts: its plan is in the cache then, unless it takes seconds. */
+/* plans.c: _prepare before the program starts: its plan is in the cache then, unless it takes seconds; _tick when
+ * images may have come. */
 void plans_prepare(struct recorder *recorder);
 void plans_tick(struct recorder *recorder);
 void plans_take(struct recorder *recorder);

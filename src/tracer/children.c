@@ -118,32 +118,32 @@ static char *const *without_ours(struct environment *hidden, char *const envp[],
     return hidden->words;
 }
 
-HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                     const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+static int behind_spawn(real_spawn *spawn, bool fits, pid_t *pid, const char *path,
+                        const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     pid_t child;
     struct environment hidden;
-    bool fits = !tracer_page->ready || !follows || exec_target_fits(AT_FDCWD, path, 0);
-    int result = real.posix_spawn(pid ? pid : &child, path, actions, attributes, argv,
-                                  without_ours(&hidden, envp, fits));
+    int result = spawn(pid ? pid : &child, path, actions, attributes, argv,
+                       without_ours(&hidden, envp, fits));
     environment_free(&hidden);
     if (result == 0)
         count_spawned(pid ? *pid : child);
     return result;
 }
 
+HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                     const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    bool fits = !tracer_page->ready || !follows || exec_target_fits(AT_FDCWD, path, 0);
+    return behind_spawn(real.posix_spawn, fits, pid, path, actions, attributes, argv, envp);
+}
+
 HOOK int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-    pid_t child;
-    struct environment hidden;
     bool fits = !tracer_page->ready || !follows || exec_target_fits_name(path);
-    int result = real.posix_spawnp(pid ? pid : &child, path, actions, attributes, argv,
-                                   without_ours(&hidden, envp, fits));
-    environment_free(&hidden);
-    if (result == 0)
-        count_spawned(pid ? *pid : child);
-    return result;
+    return behind_spawn(real.posix_spawnp, fits, pid, path, actions, attributes, argv, envp);
 }
 
 HOOK int system(const char *command)

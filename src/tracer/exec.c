@@ -20,6 +20,14 @@
 
 #define HOOK __attribute__((visibility("default")))
 
+/* Is what this process becomes to be traced?  Only then its file is looked at. */
+static bool is_followed(void)
+{
+    const struct tracer *tracer = tracer_page;
+    return tracer->ready &&
+           (tracer->region->follows_children || (uint32_t)sys_getpid() == tracer->pid);
+}
+
 /*
  * `envp` for the new program: with our words if it is to be traced.  The replacement is counted as lost before it
  * happens: a program that is traced gets a region of its own, and only one that cannot be leaves this one.
@@ -31,7 +39,7 @@ static char *const *environment_for(struct environment *shown, char *const *envp
     bool is_itself = tracer->ready && (uint32_t)sys_getpid() == tracer->pid;
     if (!tracer->ready)
         return envp;
-    if (!tracer->region->follows_children && !is_itself) {
+    if (!is_followed()) {
         limits_lower(0); /* a child of vfork shares everything but its limits */
         return envp;
     }
@@ -57,7 +65,7 @@ static void take_back(struct environment *shown)
 static int behind_execve(const char *path, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    bool fits = !tracer_page->ready || exec_target_fits(AT_FDCWD, path, 0);
+    bool fits = is_followed() && exec_target_fits(AT_FDCWD, path, 0);
     int result = real.execve(path, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
@@ -67,7 +75,7 @@ static int behind_execve(const char *path, char *const argv[], char *const envp[
 static int behind_execvpe(const char *name, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    bool fits = !tracer_page->ready || exec_target_fits_name(name);
+    bool fits = is_followed() && exec_target_fits_name(name);
     int result = real.execvpe(name, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
@@ -96,7 +104,7 @@ HOOK int execvpe(const char *name, char *const argv[], char *const envp[])
 HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
     struct environment shown;
-    bool fits = !tracer_page->ready || exec_target_fits(fd, "", AT_EMPTY_PATH);
+    bool fits = is_followed() && exec_target_fits(fd, "", AT_EMPTY_PATH);
     int result = real.fexecve(fd, argv, environment_for(&shown, envp, fits));
     take_back(&shown);
     return result;
@@ -105,7 +113,7 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 HOOK int execveat(int folder, const char *path, char *const argv[], char *const envp[], int flags)
 {
     struct environment shown;
-    bool fits = !tracer_page->ready || exec_target_fits(folder, path, flags);
+    bool fits = is_followed() && exec_target_fits(folder, path, flags);
     int result = real.execveat(folder, path, argv, environment_for(&shown, envp, fits), flags);
     take_back(&shown);
     return result;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "recording/loaders.h"
 #include "tracer/syscalls.h"
 
 enum {
@@ -19,10 +20,6 @@ enum {
     MAX_NAMES_BYTES = 16 << 20,
     TEXT_BYTES = 512,
 };
-
-/* Names that a runtime of a sanitizer defines, or its users refer to. */
-static const char *const sanitizers[] = {"__asan_init", "__tsan_init", "__msan_init",
-                                         "__hwasan_init", "__dfsan_init"};
 
 static size_t read_at(int fd, void *to, size_t bytes, uint64_t offset)
 {
@@ -46,13 +43,6 @@ static bool segment_at(int fd, const Elf64_Ehdr *header, unsigned number, Elf64_
                    header->e_phoff + (uint64_t)number * sizeof(*segment)) == sizeof(*segment);
 }
 
-/* glibc's loader; musl's ends a program whose preloaded library it cannot link. */
-static bool is_loader_known(const char *path)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    return strncmp(name, "ld-linux-x86-64.so.", 19) == 0 || strncmp(name, "ld-2.", 5) == 0;
-}
-
 /* Where in the file that address is; 0: nowhere. */
 static uint64_t offset_of(int fd, const Elf64_Ehdr *header, uint64_t addr)
 {
@@ -65,8 +55,8 @@ static uint64_t offset_of(int fd, const Elf64_Ehdr *header, uint64_t addr)
 
 static bool has_sanitizer(const char *text, size_t bytes)
 {
-    for (size_t i = 0; i < sizeof(sanitizers) / sizeof(*sanitizers); i++)
-        if (memmem(text, bytes, sanitizers[i], strlen(sanitizers[i]) + 1))
+    for (size_t i = 0; i < LOADERS_NR_SANITIZERS; i++)
+        if (memmem(text, bytes, loaders_sanitizers[i], strlen(loaders_sanitizers[i]) + 1))
             return true;
     return false;
 }
@@ -117,7 +107,7 @@ static bool program_fits(int fd, const Elf64_Ehdr *header)
         if (segment.p_type == PT_INTERP) {
             size_t bytes =
                 segment.p_filesz < sizeof(path) - 1 ? segment.p_filesz : sizeof(path) - 1;
-            has_loader = read_at(fd, path, bytes, segment.p_offset) && is_loader_known(path);
+            has_loader = read_at(fd, path, bytes, segment.p_offset) && loaders_is_glibc(path);
             if (!has_loader)
                 return false;
         }
