@@ -113,6 +113,6 @@ bool stack_join(struct stack_memory *memory, uint32_t kept)
     uint32_t node =
         memory->is_cut ? node_of_cut(memory) : stack_frame_at(memory, memory->nr_frames)->node;
     memory->site =
-        node == STACK_NO_NODE ? 0 : stack_node_site(&memory->nodes, node, &memory->spare_site);
+        node == STACK_NO_NODE ? 0 : stack_node_site(&memory->nodes, node);
     return true;
 }

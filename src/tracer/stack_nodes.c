@@ -4,11 +4,13 @@
  * its hash.  It starts small and doubles when half full: what is touched should be dense, since a page of
  * the region that is touched for the first time costs more than a hundred look-ups.
  *
- * Doublings lie one behind the other.  Who starts one fills it with all rows, then makes it the current one;
- * meanwhile others go on in the old one.  So a row that is not in the current one is also looked for in the
- * one before.
+ * Doublings lie one behind the other.  Who finds the current one half full closes its free slots, puts what is
+ * in it into the next one and makes that the current one.  Whoever comes to a closed slot meanwhile does the
+ * same work from the start, waiting for nobody; a row that is there is not put twice.  So all rows of a
+ * doubling are in the next one before anybody puts a new one there, and a key has one row.  (Closed slots: Click,
+ * "A Lock-Free Wait-Free Hash Table", 2007.)
  *
- * Slots 0 to 15 are not slots: 0 is the current doubling, 1 is set while one is being made.
+ * Slots 0 to 15 are not slots: 0 is the current doubling.
  */
 #include "tracer/stack_nodes.h"
 
@@ -18,6 +20,11 @@ enum {
     NODE_BITS = 24,
     MAX_PROBES = 4096, /* far more than an index that is half full has */
 };
+
+/* Of find_or_put: not there and nothing put, as the slot is closed or there are too many probes. */
+#define NO_SLOT UINT32_MAX
+/* A slot that was free when its doubling was followed by the next: a tag of row 0, which is no row. */
+#define CLOSED ((uint32_t)1 << NODE_BITS)
 
 struct index {
     uint32_t *slots;
@@ -31,9 +38,11 @@ static void *table_base(struct region_header *region, enum region_table_id table
 
 struct stack_nodes stack_nodes_of(struct region_header *region)
 {
-    return (struct stack_nodes){
-        region, table_base(region, REGION_NODES), table_base(region, REGION_SITES),
-        table_base(region, REGION_NODE_INDEX), region->tables[REGION_NODE_INDEX].max_rows};
+    return (struct stack_nodes){.region = region,
+                                .rows = table_base(region, REGION_NODES),
+                                .sites = table_base(region, REGION_SITES),
+                                .index = table_base(region, REGION_NODE_INDEX),
+                                .nr_index = region->tables[REGION_NODE_INDEX].max_rows};
 }
 
 /* Doubling `level`; false: the table has no room for it. */
@@ -62,9 +71,10 @@ static bool is_node(const struct region_node *row, const struct stack_node_key *
 }
 
 /*
- * The row of key in this index; else 0, and with `put` (a filled row) it is put there: then `put` is returned.
+ * The row of key in this index; else 0 or, with `put` (a filled row), `put`, which is in it now.  NO_SLOT: see
+ * there.
  */
-static uint32_t find_or_put(const struct stack_nodes *nodes, const struct index *index,
+static uint32_t find_or_put(const struct index *index, const struct region_node *rows,
                             const struct stack_node_key *key, uint32_t put)
 {
     uint64_t hash = hash_of(key);
@@ -77,97 +87,109 @@ static uint32_t find_or_put(const struct stack_nodes *nodes, const struct index 
         if (!there && __atomic_compare_exchange_n(slot, &there, tag | put, false, __ATOMIC_ACQ_REL,
                                                   __ATOMIC_ACQUIRE))
             return put;
+        if (there == CLOSED)
+            return NO_SLOT;
         uint32_t node = there & (REGION_MAX_ROWS - 1);
-        if ((there & ~(uint32_t)(REGION_MAX_ROWS - 1)) == tag && is_node(&nodes->rows[node], key))
+        if ((there & ~(uint32_t)(REGION_MAX_ROWS - 1)) == tag && is_node(&rows[node], key))
             return node;
     }
-    return put; /* too full: the row stands alone */
+    return NO_SLOT;
 }
 
-static uint32_t nr_nodes(const struct stack_nodes *nodes)
+static uint32_t current(const struct stack_nodes *nodes)
 {
-    return __atomic_load_n(&nodes->region->tables[REGION_NODES].nr_rows, __ATOMIC_RELAXED);
+    return __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE); /* pairs with follow */
 }
 
-/* Fills the next doubling with all rows and makes it the current one. */
-static void grow(const struct stack_nodes *nodes, uint32_t level)
+/* Makes the doubling that follows `level` the current one, if nobody else has; false: there is no room for it. */
+static bool follow(const struct stack_nodes *nodes, uint32_t level)
 {
-    struct index next;
-    if (!index_at(nodes, level + 1, &next) ||
-        __atomic_exchange_n(&nodes->index[1], 1, __ATOMIC_ACQUIRE))
-        return;
-    if (__atomic_load_n(&nodes->index[0], __ATOMIC_RELAXED) == level) {
-        uint32_t nr = nr_nodes(nodes);
-        uint64_t max = nodes->region->tables[REGION_NODES].max_rows;
-        for (uint32_t i = 1; i < nr && i < max; i++) {
-            const struct region_node *row = &nodes->rows[i];
-            uint64_t pc = __atomic_load_n(&row->pc, __ATOMIC_ACQUIRE); /* pairs with fill */
-            struct stack_node_key key = {pc, row->parent, row->image, row->is_pc_exact};
-            if (pc)
-                (void)find_or_put(nodes, &next, &key, i);
-        }
-        __atomic_store_n(&nodes->index[0], level + 1, __ATOMIC_RELEASE);
+    struct index index, next;
+    if (!index_at(nodes, level, &index) || !index_at(nodes, level + 1, &next))
+        return false;
+    for (uint32_t i = 0; i <= index.mask && current(nodes) == level; i++) {
+        uint32_t there = 0;
+        if (__atomic_compare_exchange_n(&index.slots[i], &there, CLOSED, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE) ||
+            there == CLOSED)
+            continue;
+        uint32_t node = there & (REGION_MAX_ROWS - 1);
+        const struct region_node *row = &nodes->rows[node];
+        struct stack_node_key key = {row->pc, row->parent, row->image, row->is_pc_exact};
+        (void)find_or_put(&next, nodes->rows, &key, node);
     }
-    __atomic_store_n(&nodes->index[1], 0, __ATOMIC_RELEASE);
+    (void)__atomic_compare_exchange_n(&nodes->index[0], &level, level + 1, false, __ATOMIC_RELEASE,
+                                      __ATOMIC_RELAXED);
+    return true;
 }
 
-/* pc last: a row without one is not whole. */
-static void fill(struct region_node *row, const struct stack_node_key *key)
+static uint32_t row_of(struct stack_nodes *nodes, const struct stack_node_key *key)
 {
-    row->parent = key->parent;
-    row->image = key->image;
-    row->is_pc_exact = key->flags;
-    __atomic_store_n(&row->pc, key->pc, __ATOMIC_RELEASE);
-}
-
-/*
- * A row that comes too late is not taken back: who makes a doubling may have put it there, and somebody found
- * it.
- */
-static uint32_t new_node(const struct stack_nodes *nodes, const struct stack_node_key *key)
-{
-    uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
-    if (nr_nodes(nodes) >> (FIRST_LOG2 + level - 1)) {
-        grow(nodes, level);
-        level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
-    }
-    uint32_t row = region_row_new(nodes->region, REGION_NODES);
+    uint32_t row =
+        nodes->spare_node ? nodes->spare_node : region_row_new(nodes->region, REGION_NODES);
+    nodes->spare_node = 0;
     if (!row || row >= REGION_MAX_ROWS)
         return 0;
-    fill(&nodes->rows[row], key);
-    struct index index;
-    (void)index_at(nodes, level, &index);
-    uint32_t node = find_or_put(nodes, &index, key, row);
-    /* Where a doubling passed us by, somebody may have made the key's row there. */
-    if (__atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE) != level &&
-        index_at(nodes, level + 1, &index))
-        node = find_or_put(nodes, &index, key, node);
+    nodes->rows[row].pc = key->pc;
+    nodes->rows[row].parent = key->parent;
+    nodes->rows[row].image = key->image;
+    nodes->rows[row].is_pc_exact = key->flags;
+    return row;
+}
+
+/* Nobody has seen the row. */
+static void keep_row(struct stack_nodes *nodes, uint32_t row)
+{
+    nodes->rows[row].pc = 0;
+    nodes->spare_node = row;
+}
+
+static bool is_half_full(const struct stack_nodes *nodes, uint32_t level)
+{
+    uint64_t nr =
+        __atomic_load_n(&nodes->region->tables[REGION_NODES].nr_rows, __ATOMIC_RELAXED);
+    return nr >> (FIRST_LOG2 + level - 1);
+}
+
+static uint32_t put_new(struct stack_nodes *nodes, const struct stack_node_key *key)
+{
+    uint32_t row = row_of(nodes, key);
+    if (!row)
+        return 0;
+    uint32_t level = current(nodes), node = NO_SLOT;
+    if (is_half_full(nodes, level))
+        (void)follow(nodes, level);
+    do {
+        struct index index;
+        level = current(nodes);
+        if (index_at(nodes, level, &index))
+            node = find_or_put(&index, nodes->rows, key, row);
+    } while (node == NO_SLOT && follow(nodes, level));
+    if (node == NO_SLOT)
+        return row; /* the table is full: the row stands alone */
+    if (node != row)
+        keep_row(nodes, row);
     return node;
 }
 
-uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key)
+uint32_t stack_node(struct stack_nodes *nodes, const struct stack_node_key *key)
 {
     struct index index;
-    uint32_t level = __atomic_load_n(&nodes->index[0], __ATOMIC_ACQUIRE);
-    if (!index_at(nodes, level, &index))
+    if (!index_at(nodes, current(nodes), &index))
         return 0;
-    uint32_t node = find_or_put(nodes, &index, key, 0);
-    if (!node && level && index_at(nodes, level - 1, &index)) {
-        node = find_or_put(nodes, &index, key, 0);
-        if (node && index_at(nodes, level, &index))
-            (void)find_or_put(nodes, &index, key, node);
-    }
-    return node ? node : new_node(nodes, key);
+    uint32_t node = find_or_put(&index, nodes->rows, key, 0);
+    return node && node != NO_SLOT ? node : put_new(nodes, key);
 }
 
-uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare)
+uint32_t stack_node_site(struct stack_nodes *nodes, uint32_t node)
 {
     struct region_node *row = &nodes->rows[node];
     uint32_t site = __atomic_load_n(&row->site, __ATOMIC_RELAXED);
     if (site)
         return site;
-    uint32_t new_row = *spare ? *spare : region_row_new(nodes->region, REGION_SITES);
-    *spare = 0;
+    uint32_t new_row =
+        nodes->spare_site ? nodes->spare_site : region_row_new(nodes->region, REGION_SITES);
+    nodes->spare_site = 0;
     if (!new_row)
         return 0;
     nodes->sites[new_row].node = node;
@@ -175,6 +197,6 @@ uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_
                                     __ATOMIC_RELAXED))
         return new_row;
     nodes->sites[new_row].node = 0;
-    *spare = new_row;
+    nodes->spare_site = new_row;
     return site;
 }

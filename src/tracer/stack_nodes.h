@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Stacks as a trie in the live region: REGION_NODES, with a hash index of the tracer's own in
- * REGION_NODE_INDEX.  Any thread, no locks: who loses a race takes the winner's row.  Two rows of the same key
- * can come about only while the index grows; readers add them up.
+ * REGION_NODE_INDEX.  Any thread, no locks; a key has one row: who loses a race takes the winner's.
  */
 #pragma once
 
@@ -17,19 +16,20 @@ struct stack_node_key {
     uint32_t flags; /* REGION_NODE_* */
 };
 
-/* Where the tables are. */
+/* Where the tables are, and what is left over of lost races: one a thread. */
 struct stack_nodes {
     struct region_header *region;
     struct region_node *rows;
     struct region_site *sites;
     uint32_t *index;
     uint64_t nr_index;
+    uint32_t spare_node, spare_site; /* 0: none */
 };
 
 struct stack_nodes stack_nodes_of(struct region_header *region);
 
 /* The row of the key, new or known; 0: no room (counted). */
-uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key);
+uint32_t stack_node(struct stack_nodes *nodes, const struct stack_node_key *key);
 
-/* The site of the stack that ends at node; 0: no room (counted).  *spare: a row that was left over, kept for later. */
-uint32_t stack_node_site(const struct stack_nodes *nodes, uint32_t node, uint32_t *spare);
+/* The site of the stack that ends at node; 0: no room (counted). */
+uint32_t stack_node_site(struct stack_nodes *nodes, uint32_t node);

@@ -108,9 +108,7 @@ struct stack_memory {
     uint32_t is_torn;     /* fresh frames are missing behind the first STACK_INNER_FRAMES */
     uint32_t is_unsure;   /* it passed a guess */
     uint32_t nr_descents; /* steps to a lower address */
-    /* The trie that it goes into; a site's row that was taken and not used. */
-    struct stack_nodes nodes;
-    uint32_t spare_site;
+    struct stack_nodes nodes; /* the trie that it goes into */
     struct stack_readable readable[STACK_READABLE_RANGES]; /* the last used first */
     struct stack_known_node known[STACK_KNOWN_NODES];
     uint64_t path_hash; /* of this allocation; 0: paths are not looked for */
