@@ -168,28 +168,27 @@ def measure_loads(table, folder, loops, allocs, nr_rounds, share):
 # --- the poll hook ---------------------------------------------------------------------------------
 
 
-def instructions(loops, allocs, nr_polls, recording=None):
-    """Those of the whole program after its start; with a recording it is traced."""
+def instructions(loops, allocs, recording=None):
+    """Those of POLLS polls and their wakes; with a recording they are traced."""
     command = [loops / "steps"]
-    polls = [allocs, "polls", nr_polls]
+    polls = [allocs, "polls", POLLS]
     with tempfile.NamedTemporaryFile() as out:
         run(command + (traced(polls, recording) if recording else polls), stdout=out.name)
         return int(Path(out.name).read_text())
 
 
 def measure_polls(table, folder, loops, allocs):
-    """Instructions that a poll takes more when it is traced: of N and of 2 N polls, so that the rest does not count."""
+    """Instructions that a poll takes more when it is traced."""
     say("counting instructions of a poll")
-    each = {}
-    for recording in (None, folder / "polls.amem"):
-        few, many = (instructions(loops, allocs, nr, recording) for nr in (POLLS, 2 * POLLS))
-        each[recording is not None] = (many - few) / POLLS
-    nr_polls = report(folder / "polls.amem")["totals"]["polls"]
-    if nr_polls < 2 * POLLS:
-        raise Broken(f"{nr_polls} polls were traced, not {2 * POLLS}")
-    table.judge("run: poll hook, with that of its wake, instructions", each[True] - each[False],
+    recording = folder / "polls.amem"
+    alone = instructions(loops, allocs) / POLLS
+    added = instructions(loops, allocs, recording) / POLLS - alone
+    nr_polls = report(recording)["totals"]["polls"]
+    if nr_polls < POLLS:
+        raise Broken(f"{nr_polls} polls were traced, not {POLLS}")
+    table.judge("run: poll hook, with that of its wake, instructions", added,
                 lambda value: f"{value:.0f}", POLL_BAR, POLL_STRETCH, more_is_better=False,
-                detail=f"stepped one by one; a poll and its wake alone {each[False]:.0f}")
+                detail=f"stepped one by one; a poll and its wake alone {alone:.0f}")
 
 
 # --- the live region -------------------------------------------------------------------------------
