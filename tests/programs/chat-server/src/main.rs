@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 const QUEUED_LINES: usize = 32;
@@ -115,17 +116,23 @@ fn visits(port: u16, visitors: usize) {
     }
 }
 
-#[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let visitors: Option<usize> = std::env::args().nth(1).map(|text| text.parse().expect("a number"));
+async fn run(room: Arc<Room>, visitors: Option<usize>) -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     println!("listening on 127.0.0.1:{port}");
-    let server = accept_clients(Arc::new(Room::default()), listener);
+    let server = accept_clients(room, listener);
     let Some(visitors) = visitors else { return server.await };
     let done = tokio::task::spawn_blocking(move || visits(port, visitors));
     tokio::select! {
         failed = server => failed,
         _ = async { done.await.expect("visits"); tokio::time::sleep(Duration::from_millis(50)).await } => Ok(()),
     }
+}
+
+fn main() -> std::io::Result<()> {
+    let visitors: Option<usize> =
+        std::env::args().nth(1).map(|text| text.parse().expect("a number"));
+    let room = Arc::new(Room::default()); // dropped after the runtime
+    let runtime = Runtime::new()?;
+    runtime.block_on(run(room.clone(), visitors))
 }
