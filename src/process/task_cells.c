@@ -339,10 +339,11 @@ uint32_t task_cells_read_one(struct task_cells *cells, struct reading *reading, 
 
 /*
  * The runtime that a cell points to has another id than the cell's owner, or has a whole list of
- * its tasks in which this one, not finished, is missing; or it cannot be read though its layout is
+ * its tasks in which this one, not finished and not being dropped, is missing; or it cannot be read though its layout is
  * known: the cell is none.
  */
-static bool is_stray(const struct task_cells *cells, const struct task_cell *cell)
+static bool is_stray(const struct task_cells *cells, const struct task_cell *cell,
+                     const struct traced_blocks *traced)
 {
     uint8_t scheduler = task_cells_task(cells, cell->kind)->scheduler_kind;
     if (scheduler == PLAN_SCHEDULER_BLOCKING || scheduler == PLAN_SCHEDULER_UNKNOWN)
@@ -352,14 +353,15 @@ static bool is_stray(const struct task_cells *cells, const struct task_cell *cel
     const struct task_runtime *runtime = &cells->runtimes[cell->runtime - 1];
     if (runtime->is_unreadable || (runtime->is_id_known && runtime->id != cell->owner_id))
         return true;
-    return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE);
+    return runtime->is_list_whole && !cell->is_listed && !(cell->state & TOKIO_COMPLETE) &&
+           !traced_blocks_is_dropping(traced, cell->addr);
 }
 
-static void drop_strays(struct task_cells *cells)
+static void drop_strays(struct task_cells *cells, const struct traced_blocks *traced)
 {
     size_t kept = 0;
     for (size_t i = 0; i < cells->nr; i++)
-        if (cells->rows[i].addr && !is_stray(cells, &cells->rows[i])) {
+        if (cells->rows[i].addr && !is_stray(cells, &cells->rows[i], traced)) {
             if (kept != i)
                 cells->rows[kept] = cells->rows[i];
             kept++;
@@ -367,11 +369,12 @@ static void drop_strays(struct task_cells *cells)
     cells->nr = kept;
 }
 
-void task_cells_read(struct task_cells *cells, struct reading *reading)
+void task_cells_read(struct task_cells *cells, struct reading *reading,
+                     const struct traced_blocks *traced)
 {
     read_candidates(cells, reading);
     owned_tasks_read(cells, reading);
-    drop_strays(cells);
+    drop_strays(cells, traced);
 }
 
 /* --- copies of finished cells ------------------------------------------------------------------ */

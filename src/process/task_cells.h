@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "process/process_plan.h"
+#include "process/traced_blocks.h"
 #include "process/reading.h"
 
 /* The state word, tokio/src/runtime/task/state.rs, the same from 1.0 to 1.53. */
@@ -112,7 +113,9 @@ void task_cells_scan(struct task_cells *cells);
 void task_cells_make_room(struct task_cells *cells);
 /* Bytes that task_cells_read will read, roughly. */
 size_t task_cells_expected_bytes(const struct task_cells *cells);
-void task_cells_read(struct task_cells *cells, struct reading *reading);
+/* `traced`: what the tracer knows of a traced target. */
+void task_cells_read(struct task_cells *cells, struct reading *reading,
+                     const struct traced_blocks *traced);
 
 /* Afterwards, in the running target: finds copies of finished cells. */
 void task_cells_mark_copies(struct task_cells *cells);

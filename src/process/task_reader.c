@@ -34,7 +34,7 @@ static void note_moment(struct task_reader *reader)
 static void read_tasks(struct task_reader *reader, bool waits)
 {
     uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + WALK_LIMIT_MS * UINT64_C(1000000);
-    task_cells_read(&reader->cells, &reader->reading);
+    task_cells_read(&reader->cells, &reader->reading, &reader->traced);
     task_futures_read(&reader->futures, &reader->reading, waits ? deadline : 0);
     stacks_copy(&reader->stacks, reader->target, &reader->reading);
 }

@@ -206,12 +206,29 @@ static void copy_part(void *context, unsigned worker, size_t number)
     region_blocks_end(&walk);
 }
 
+static int address_order(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void note_dropping(struct traced_blocks *traced, const struct region_task *row)
+{
+    if (!row || !row->cell_addr || row->end != REGION_END_NOT ||
+        !(row->notes & REGION_NOTE_DROPPING))
+        return;
+    traced->dropping = array_reserve(traced->dropping, &traced->dropping_capacity,
+                                     traced->nr_dropping + 1, sizeof(*traced->dropping));
+    traced->dropping[traced->nr_dropping++] = row->cell_addr;
+}
+
 static void copy_tasks(struct traced_blocks *traced)
 {
     uint32_t nr = region_nr_rows(&traced->view, REGION_TASKS);
     traced->tasks =
         array_reserve(traced->tasks, &traced->tasks_capacity, nr + 1, sizeof(*traced->tasks));
     traced->tasks[0] = (struct traced_task){0};
+    traced->nr_dropping = 0;
     for (uint32_t i = 1; i < nr; i++) {
         const struct region_task *row = region_row(&traced->view, REGION_TASKS, i);
         traced->tasks[i] = row ? (struct traced_task){.id = row->id,
@@ -221,8 +238,11 @@ static void copy_tasks(struct traced_blocks *traced)
                                                       .type = row->type,
                                                       .thread = row->thread}
                                : (struct traced_task){0};
+        note_dropping(traced, row);
     }
     traced->nr_tasks = nr;
+    if (traced->nr_dropping)
+        qsort(traced->dropping, traced->nr_dropping, sizeof(*traced->dropping), address_order);
 }
 
 static void copy_threads(struct traced_blocks *traced)
@@ -407,6 +427,7 @@ void traced_blocks_deinit(struct traced_blocks *traced)
     free(traced->parts);
     free(traced->blocks);
     free(traced->tasks);
+    free(traced->dropping);
     free(traced->threads);
     *traced = (struct traced_blocks){.fd = -1, .view = {.fd = -1}};
 }
@@ -422,4 +443,10 @@ const struct traced_block *traced_blocks_at(const struct traced_blocks *traced, 
 const struct traced_task *traced_blocks_task(const struct traced_blocks *traced, uint32_t row)
 {
     return row && row < traced->nr_tasks && traced->tasks[row].id ? &traced->tasks[row] : NULL;
+}
+
+bool traced_blocks_is_dropping(const struct traced_blocks *traced, uint64_t addr)
+{
+    return traced->nr_dropping && bsearch(&addr, traced->dropping, traced->nr_dropping,
+                                          sizeof(*traced->dropping), address_order);
 }

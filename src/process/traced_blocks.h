@@ -56,6 +56,9 @@ struct traced_blocks {
     size_t nr_blocks;
     struct traced_task *tasks; /* by row */
     size_t nr_tasks, tasks_capacity;
+    uint64_t *
+        dropping; /* cells that their runtime has in no list any more, as it drops them; ascending */
+    size_t nr_dropping, dropping_capacity;
     struct traced_thread *threads; /* by row */
     size_t nr_threads, threads_capacity;
     uint64_t lost;        /* events that the tracer could not enter into the live table */
@@ -87,6 +90,9 @@ void traced_blocks_deinit(struct traced_blocks *traced);
 const struct traced_block *traced_blocks_at(const struct traced_blocks *traced, uint64_t addr);
 /* NULL: none, or the row was free. */
 const struct traced_task *traced_blocks_task(const struct traced_blocks *traced, uint32_t row);
+
+/* Is there a cell at `addr` that its runtime drops? */
+bool traced_blocks_is_dropping(const struct traced_blocks *traced, uint64_t addr);
 
 /* --- traced_blocks_clone.c -------------------------------------------------------------------------- */
 

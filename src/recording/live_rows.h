@@ -73,10 +73,19 @@ struct region_task {
     /* By any thread, atomic; on a cache line of their own. */
     _Alignas(64) uint64_t foreign_freed_bytes;
     uint64_t scheduled;
-    int64_t hold; /* less one for each free by others; at the end (cell freed, not polled) plus
+    int64_t hold;   /* less one for each free by others; at the end (cell freed, not polled) plus
                     * allocations - frees + REGION_TASK_ENDED.  Who makes it REGION_TASK_ENDED folds the row
                     * into its type */
-    uint64_t reserved[3];
+    uint64_t exits; /* atomic; ended polls, less running calls of shutdown */
+    uint64_t notes; /* atomic; REGION_NOTE_* */
+    uint64_t reserved;
+};
+enum {
+    REGION_NOTE_SHUTDOWN = 1, /* its runtime dropped it while it was being polled */
+    /* What a JoinHandle found, before the poll that stored it had returned: */
+    REGION_NOTE_OUTPUT = 2,
+    REGION_NOTE_CANCEL_ERROR = 4,
+    REGION_NOTE_DROPPING = 8, /* its runtime drops it, and has it in no list any more */
 };
 #define REGION_TASK_ENDED ((int64_t)1 << 62)
 

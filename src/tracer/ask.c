@@ -44,23 +44,13 @@ bool ask_wait(const struct region_header *region, const uint32_t *word, uint32_t
     return true;
 }
 
-static void wait_for_zero(const struct region_header *region, const uint32_t *word)
+void ask_zero_wait(const struct region_header *region, const uint32_t *word)
 {
     struct patience patience = {.region = region, .limit_ms = REGION_SNAPSHOT_WAIT_MS};
     uint32_t seen;
     while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != 0 &&
            wait_step(&patience, word, seen))
         ;
-}
-
-void ask_others_wait(const struct region_header *region)
-{
-    wait_for_zero(region, &region->asked); /* REGION_ASK_NOTHING */
-}
-
-void ask_copy_wait(const struct region_header *region)
-{
-    wait_for_zero(region, &region->snapshot_goes_on);
 }
 
 bool ask_recorder(struct tracer *tracer, enum region_question question)

@@ -10,7 +10,5 @@ bool ask_wait(const struct region_header *region, const uint32_t *word, uint32_t
 /* Asks and waits for the answer, REGION_SNAPSHOT_WAIT_MS at most; false: there was none, or another
  * thread's question is open. */
 bool ask_recorder(struct tracer *tracer, enum region_question question);
-/* Waits while another thread's question is open. */
-void ask_others_wait(const struct region_header *region);
-/* At the exit: waits while the recorder reads a copy that would end with the program. */
-void ask_copy_wait(const struct region_header *region);
+/* Waits until the word is 0, REGION_SNAPSHOT_WAIT_MS at most. */
+void ask_zero_wait(const struct region_header *region, const uint32_t *word);

@@ -29,9 +29,9 @@ void task_end_read(struct region_task *task, const struct task_vtable *vtable,
                    const struct task_header *header)
 {
     if (__atomic_load_n(&task->end, __ATOMIC_RELAXED) == REGION_END_NOT)
-        __atomic_fetch_or(task_notes(task),
-                          holds_cancel_error(vtable, header) ? TASK_NOTE_CANCEL_ERROR
-                                                             : TASK_NOTE_OUTPUT,
+        __atomic_fetch_or(&task->notes,
+                          holds_cancel_error(vtable, header) ? REGION_NOTE_CANCEL_ERROR
+                                                             : REGION_NOTE_OUTPUT,
                           __ATOMIC_RELEASE); /* pairs with was_dropped */
 }
 
@@ -43,9 +43,9 @@ static bool was_dropped(const struct task_call *call)
     /* First what lies there, then whether it was taken meanwhile. */
     bool holds = holds_cancel_error(call->vtable, call->header);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    uint64_t notes = __atomic_load_n(task_notes(call->task), __ATOMIC_ACQUIRE);
-    if (notes & (TASK_NOTE_OUTPUT | TASK_NOTE_CANCEL_ERROR))
-        return notes & TASK_NOTE_CANCEL_ERROR;
+    uint64_t notes = __atomic_load_n(&call->task->notes, __ATOMIC_ACQUIRE);
+    if (notes & (REGION_NOTE_OUTPUT | REGION_NOTE_CANCEL_ERROR))
+        return notes & REGION_NOTE_CANCEL_ERROR;
     return holds;
 }
 
@@ -62,7 +62,7 @@ enum region_task_end task_end_unseen(const struct region_task *task)
 enum region_task_end task_end_of_call(const struct task_call *call, uint64_t state)
 {
     struct region_task *task = call->task;
-    bool was_shut_down = __atomic_load_n(task_notes(task), __ATOMIC_RELAXED) & TASK_NOTE_SHUTDOWN;
+    bool was_shut_down = __atomic_load_n(&task->notes, __ATOMIC_RELAXED) & REGION_NOTE_SHUTDOWN;
     bool was_idle = !(call->state & (TASK_IS_RUNNING | TASK_IS_COMPLETE));
     if (!(state & TASK_IS_COMPLETE))
         return REGION_END_NOT;

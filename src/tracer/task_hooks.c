@@ -98,7 +98,7 @@ static bool leave(const struct tracer *tracer, struct trace_thread *thread,
 static void let_go(struct trace_thread *thread, struct task_call *call)
 {
     struct region_task *task = call->task;
-    __atomic_fetch_add(task_exits(task), 1, __ATOMIC_RELEASE); /* pairs with task_block_freed */
+    __atomic_fetch_add(&task->exits, 1, __ATOMIC_RELEASE); /* pairs with task_block_freed */
     if (__builtin_expect(call->flags.is_cell_freed, 0))
         task_release(thread, task);
 }
@@ -243,12 +243,13 @@ static void begin_shutdown(struct tracer *tracer, struct trace_thread *thread,
                            struct task_call *call, uint32_t id)
 {
     struct region_task *task = call->task;
+    __atomic_fetch_or(&task->notes, REGION_NOTE_DROPPING, __ATOMIC_RELAXED);
     task_ask_snapshot(tracer, call->vtable);
-    __atomic_fetch_sub(task_exits(task), 1, __ATOMIC_ACQUIRE);
+    __atomic_fetch_sub(&task->exits, 1, __ATOMIC_ACQUIRE);
     call->nr_polls = __atomic_load_n(&task->polls, __ATOMIC_RELAXED);
     call->state = task_state(call->header);
     call->flags.is_shutdown = true;
-    __atomic_fetch_or(task_notes(task), TASK_NOTE_SHUTDOWN, __ATOMIC_RELAXED);
+    __atomic_fetch_or(&task->notes, REGION_NOTE_SHUTDOWN, __ATOMIC_RELAXED);
     if (call->state & (TASK_IS_RUNNING | TASK_IS_COMPLETE)) {
         /* It is another thread's, which will find it cancelled: nothing is dropped here. */
         enter(thread, call, thread->task, thread->task_id);

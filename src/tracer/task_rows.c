@@ -55,6 +55,9 @@ static void row_give(struct tracer *tracer, uint32_t id)
                                           __ATOMIC_RELAXED));
 }
 
+/* Apart from what each allocation reads. */
+_Alignas(64) uint64_t task_nr_alive;
+
 static void type_gains(struct region_type *type)
 {
     uint64_t live = __atomic_add_fetch(&type->live_tasks, 1, __ATOMIC_RELAXED);
@@ -141,6 +144,7 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
     };
     tracer->types[vtable->type].cell_bytes = filled.cell_bytes;
     row_begin(tracer, id, &filled, (uintptr_t)header);
+    __atomic_add_fetch(&task_nr_alive, 1, __ATOMIC_RELAXED);
     examine_end(entry, (owner & ~(REGION_LIVE_MAYBE | TICK_MASK << ROW_SHIFT)) | REGION_LIVE_CELL |
                            (uint64_t)id << ROW_SHIFT);
     return id;
@@ -267,6 +271,8 @@ void task_note_end(struct tracer *tracer, struct region_task *task, enum region_
     if (was_dropped && (!call || !call->await || call->flags.is_await_cut))
         lost_add(tracer->region, LOST_AWAIT_CUT);
     __atomic_fetch_sub(&tracer->types[task->type].live_tasks, 1, __ATOMIC_RELAXED);
+    if (task->type != TYPE_THREADS)
+        __atomic_fetch_sub(&task_nr_alive, 1, __ATOMIC_RELAXED);
 }
 
 /* Until all polls by other threads have let go of the cell. */
@@ -274,7 +280,7 @@ static void wait_for_polls(const struct tracer *tracer, struct region_task *task
 {
     uint64_t since_ns = 0;
     for (unsigned spins = 0;; spins++) {
-        uint64_t exits = __atomic_load_n(task_exits(task), __ATOMIC_ACQUIRE); /* with let_go */
+        uint64_t exits = __atomic_load_n(&task->exits, __ATOMIC_ACQUIRE); /* with let_go */
         if (__atomic_load_n(&task->polls, __ATOMIC_RELAXED) - exits <= nr_own ||
             waited_long(tracer, spins, &since_ns))
             return;

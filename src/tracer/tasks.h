@@ -33,6 +33,8 @@ void task_block_made(struct trace_thread *thread, uintptr_t block);
 /* Looks now at what `thread`, or each thread, made last; any thread may ask.  At the exit. */
 void task_settle(struct tracer *tracer, struct trace_thread *thread);
 void tasks_settle_all(struct tracer *tracer);
+/* Atomic; tasks that were met and have not ended. */
+extern uint64_t task_nr_alive __attribute__((visibility("hidden")));
 
 /*
  * Before a block is freed whose entry has REGION_LIVE_CELL or REGION_LIVE_MAYBE, and before the entry is

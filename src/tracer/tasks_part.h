@@ -10,22 +10,6 @@
 
 #include "tracer/task_vtables.h"
 
-/* Columns of struct region_task without a name. */
-static inline uint64_t *task_exits(struct region_task *task)
-{
-    return &task->reserved[0]; /* atomic; ended polls, less running calls of shutdown */
-}
-static inline uint64_t *task_notes(struct region_task *task)
-{
-    return &task->reserved[1]; /* atomic; TASK_NOTE_* */
-}
-enum {
-    TASK_NOTE_SHUTDOWN = 1, /* its runtime dropped it while it was being polled */
-    /* What a JoinHandle found, before the poll that stored it had returned: */
-    TASK_NOTE_OUTPUT = 2,
-    TASK_NOTE_CANCEL_ERROR = 4,
-};
-
 /* Does the entry's block start at `addr`?  In a granule of 32 bytes it may start at two places. */
 static inline bool task_block_starts_at(const struct tracer *tracer, uint64_t owner, uintptr_t addr)
 {

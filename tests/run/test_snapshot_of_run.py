@@ -199,5 +199,39 @@ class Told(unittest.TestCase):
             self.assertTrue(all(origin["line"] is None for origin in slot["allocated_by"]))
 
 
+class BeforeShutdown(unittest.TestCase):
+    """A runtime takes a task out of its list and then drops it: the stored snapshot has those that are on the way, too."""
+
+    def stored(self, *command, text=None):
+        """The report, and its snapshot from before a runtime dropped its tasks."""
+        with tempfile.TemporaryDirectory(prefix="asyncmem-shutdown-") as folder:
+            file = pathlib.Path(folder) / "run.amem"
+            subprocess.run([ASYNCMEM, "run", "-o", file, "--no-report", "--", *command], input=text, text=True,
+                           stdout=subprocess.DEVNULL, timeout=120, check=True)
+            report = json.loads(ask("report", "--json", file).stdout)
+        kept, = [row["snapshot"] for row in report["snapshots"] if row["why"] == "shutdown"]
+        return report, kept
+
+    def test_workers_side_by_side(self):
+        report, kept = self.stored(PROGRAMS / "chat-server", "200")
+        waiting = [task for task in kept["tasks"] if task["future"] == "chat_server::deliver"]
+        self.assertEqual(len(waiting), 200)
+        row, = [row for row in report["by_type"] if row["future"] == "chat_server::deliver"]
+        self.assertEqual((row["tasks"], row["dropped"]), (200, 200))
+        packets = [slot["requested_bytes"] for task in waiting for frame in task["await_tree"] for slot in frame["slots"]
+                   if slot["name"] == "packet"]
+        self.assertEqual(packets, [4096] * 200)
+
+    def test_one_thread_after_another_runtime(self):
+        """Another runtime was dropped a moment before, with fewer tasks; one with fewer tasks follows."""
+        _, kept = self.stored(PROGRAMS / "planted", text="held\nraw\nruntime\nend\n")
+        names = sorted(task["future"] for task in kept["tasks"])
+        self.assertEqual(names, ["core::future::pending::Pending<()>", "planted::has_raw", "planted::holds",
+                                 "planted::large_cell"])
+        slot, = [slot for task in kept["tasks"] for frame in task["await_tree"] for slot in frame["slots"]
+                 if slot["name"] == "held"]
+        self.assertEqual(slot["requested_bytes"], 107_000)
+
+
 if __name__ == "__main__":
     unittest.main()

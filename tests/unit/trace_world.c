@@ -25,9 +25,10 @@ bool ask_recorder(struct tracer *tracer, enum region_question question)
     return true;
 }
 
-void ask_others_wait(const struct region_header *header)
+void ask_zero_wait(const struct region_header *header, const uint32_t *word)
 {
     (void)header;
+    (void)word;
 }
 
 /* --- the runtime ------------------------------------------------------------------------------- */
