@@ -54,19 +54,19 @@ impl Room {
     }
 }
 
-/// Writes what the room says to one client, until it has gone; then lets the rest of its mail go by.
-async fn deliver(mut inbox: mpsc::Receiver<Arc<str>>, mut out: OwnedWriteHalf) {
+/// Writes what the room says to one client; when that has gone, lets the rest of its mail go by.
+async fn deliver(mut inbox: mpsc::Receiver<Arc<str>>, out: OwnedWriteHalf) {
+    let mut client = Some(out);
     let mut packet = Vec::with_capacity(4096);
     while let Some(line) = inbox.recv().await {
+        let Some(out) = &mut client else { continue };
         packet.clear();
         packet.extend_from_slice(line.as_bytes());
         packet.push(b'\n');
         if out.write_all(&packet).await.is_err() {
-            break;
+            client = None;
         }
     }
-    drop(out);
-    while inbox.recv().await.is_some() {}
 }
 
 async fn listen(room: &Room, name: &str, mut lines: Lines<BufReader<OwnedReadHalf>>) {
