@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -42,6 +43,25 @@ static char **make_environment(const struct spawn_request *request, struct text 
     return environment;
 }
 
+/*
+ * systemd tells a service by its process id that sockets or a watchdog are meant for it (sd_listen_fds(3),
+ * sd_watchdog_enabled(3), systemd.exec(5)).  What was meant for us is meant for the program.
+ */
+static void set_own_id(char **environment, pid_t was)
+{
+    static const char *const names[] = {"LISTEN_PID=", "WATCHDOG_PID=", "SYSTEMD_EXEC_PID="};
+    enum { NR = sizeof(names) / sizeof(*names), BYTES = 40 };
+    static char ours[NR][BYTES];
+    for (unsigned n = 0; n < NR; n++) {
+        char theirs[BYTES];
+        snprintf(theirs, sizeof(theirs), "%s%d", names[n], (int)was);
+        snprintf(ours[n], sizeof(ours[n]), "%s%d", names[n], (int)getpid());
+        for (char **variable = environment; *variable; variable++)
+            if (!strcmp(*variable, theirs))
+                *variable = ours[n];
+    }
+}
+
 /* Waits until the parent knows us, and becomes the program. */
 NO_RETURN static void become_program(const struct spawn_request *request, char **environment,
                                      const int begin[2], int failure)
@@ -53,6 +73,7 @@ NO_RETURN static void become_program(const struct spawn_request *request, char *
 #ifdef PR_SET_PTRACER
     prctl(PR_SET_PTRACER, getppid(), 0, 0, 0); /* yama: snapshots are taken by a process of ours */
 #endif
+    set_own_id(environment, getppid());
     manners_restore(request->manners);
     execvpe(request->arguments[0], request->arguments, environment);
     int number = errno;

@@ -325,6 +325,21 @@ class Surroundings(unittest.TestCase):
         self.assertEqual((beside.returncode, beside.stdout), (alone.returncode, alone.stdout))
         return place
 
+    def test_what_systemd_gives_by_process_id(self):
+        """Sockets and watchdog are for the program; what names another process stays."""
+        place = Place(self)
+        show = "echo $$; echo $LISTEN_PID $WATCHDOG_PID $SYSTEMD_EXEC_PID; cat <&3"
+        read, write = os.pipe()
+        os.write(write, b"from the socket")
+        os.close(write)
+        self.addCleanup(os.close, read)
+        start = 'LISTEN_PID=$$ LISTEN_FDS=1 WATCHDOG_PID=$$ SYSTEMD_EXEC_PID=1 exec "$@"'
+        done = subprocess.run(["sh", "-c", start, "sh", ASYNCMEM, "run", "-o", place.file, "--no-report", "--", "sh", "-c", show],
+                              capture_output=True, text=True, timeout=60, preexec_fn=lambda: os.dup2(read, 3), pass_fds=(3,))
+        own, shown = done.stdout.splitlines()[:2]
+        self.assertEqual(shown.split(), [own, own, "1"])
+        self.assertEqual(done.stdout.splitlines()[2], "from the socket")
+
     def test_environment(self):
         show = "import os; print({k: v for k, v in os.environ.items() if k != '_'})"
         self.both([sys.executable, "-c", show])
