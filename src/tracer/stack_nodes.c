@@ -123,11 +123,13 @@ static bool follow(const struct stack_nodes *nodes, uint32_t level)
     return true;
 }
 
-static uint32_t row_of(struct stack_nodes *nodes, const struct stack_node_key *key)
+/*
+ * A row that comes too late is left empty: as it is older than rows that were made since, it may not become the
+ * callee of one of them.
+ */
+static uint32_t row_of(const struct stack_nodes *nodes, const struct stack_node_key *key)
 {
-    uint32_t row =
-        nodes->spare_node ? nodes->spare_node : region_row_new(nodes->region, REGION_NODES);
-    nodes->spare_node = 0;
+    uint32_t row = region_row_new(nodes->region, REGION_NODES);
     if (!row || row >= REGION_MAX_ROWS)
         return 0;
     nodes->rows[row].pc = key->pc;
@@ -137,21 +139,13 @@ static uint32_t row_of(struct stack_nodes *nodes, const struct stack_node_key *k
     return row;
 }
 
-/* Nobody has seen the row. */
-static void keep_row(struct stack_nodes *nodes, uint32_t row)
-{
-    nodes->rows[row].pc = 0;
-    nodes->spare_node = row;
-}
-
 static bool is_half_full(const struct stack_nodes *nodes, uint32_t level)
 {
-    uint64_t nr =
-        __atomic_load_n(&nodes->region->tables[REGION_NODES].nr_rows, __ATOMIC_RELAXED);
+    uint64_t nr = __atomic_load_n(&nodes->region->tables[REGION_NODES].nr_rows, __ATOMIC_RELAXED);
     return nr >> (FIRST_LOG2 + level - 1);
 }
 
-static uint32_t put_new(struct stack_nodes *nodes, const struct stack_node_key *key)
+static uint32_t put_new(const struct stack_nodes *nodes, const struct stack_node_key *key)
 {
     uint32_t row = row_of(nodes, key);
     if (!row)
@@ -168,11 +162,11 @@ static uint32_t put_new(struct stack_nodes *nodes, const struct stack_node_key *
     if (node == NO_SLOT)
         return row; /* the table is full: the row stands alone */
     if (node != row)
-        keep_row(nodes, row);
+        nodes->rows[row] = (struct region_node){0};
     return node;
 }
 
-uint32_t stack_node(struct stack_nodes *nodes, const struct stack_node_key *key)
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key)
 {
     struct index index;
     if (!index_at(nodes, current(nodes), &index))

@@ -16,20 +16,20 @@ struct stack_node_key {
     uint32_t flags; /* REGION_NODE_* */
 };
 
-/* Where the tables are, and what is left over of lost races: one a thread. */
+/* Where the tables are, and a site's row that is left over from a lost race: one a thread. */
 struct stack_nodes {
     struct region_header *region;
     struct region_node *rows;
     struct region_site *sites;
     uint32_t *index;
     uint64_t nr_index;
-    uint32_t spare_node, spare_site; /* 0: none */
+    uint32_t spare_site; /* 0: none */
 };
 
 struct stack_nodes stack_nodes_of(struct region_header *region);
 
-/* The row of the key, new or known; 0: no room (counted). */
-uint32_t stack_node(struct stack_nodes *nodes, const struct stack_node_key *key);
+/* The row of the key, new or known, with a greater number than its parent's; 0: no room (counted). */
+uint32_t stack_node(const struct stack_nodes *nodes, const struct stack_node_key *key);
 
 /* The site of the stack that ends at node; 0: no room (counted). */
 uint32_t stack_node_site(struct stack_nodes *nodes, uint32_t node);
