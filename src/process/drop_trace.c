@@ -12,7 +12,9 @@ struct freed {
     uint32_t order;  /* of the first read of its pointer + 1; 0: none was seen */
     uint32_t parent; /* position + 1 among the freed: the block that has the pointer */
     uint32_t nr_steps;
-    bool is_kept;     /* not freed: what it owned was, but a Weak keeps the block */
+    bool is_kept; /* not freed: what it owned was, but a Weak keeps the block */
+    bool
+        is_passed; /* not freed: others have it, too, and the way to what was freed goes through it */
     uint32_t nr_refs; /* of a shared one: that were given up */
     uint64_t count;   /* before that */
     uint64_t count_addr;
@@ -94,11 +96,42 @@ static void add_kept(struct drop_run *run, const uint8_t *is_cell, struct freed_
     qsort(list->rows, list->nr, sizeof(*list->rows), freed_by_addr);
 }
 
+/* Blocks that stay, and from which pointers were read: the channel of a receiver that is dropped, with its mail. */
+static void add_passed(const struct drop_run *run, const uint8_t *is_cell, struct freed_list *list)
+{
+    const size_t nr_freed = list->nr;
+    size_t capacity = list->nr + 1, kept = nr_freed;
+    uint32_t last = 0;
+    for (size_t i = 0; i < run->nr_loads; i++) {
+        const uint64_t addr = run->loads[i].addr;
+        uint32_t block = heap_blocks_find(run->blocks, addr);
+        if (!block || block == last || is_cell[block - 1] ||
+            freed_at(&(struct freed_list){list->rows, nr_freed}, addr))
+            continue;
+        const struct heap_block *row = &run->blocks->rows[block - 1];
+        last = block;
+        list->rows = array_reserve(list->rows, &capacity, list->nr + 1, sizeof(*list->rows));
+        list->rows[list->nr++] = (struct freed){.addr = row->addr,
+                                                .end = row->addr + row->size_bytes,
+                                                .block = block - 1,
+                                                .is_passed = true};
+    }
+    qsort(&list->rows[nr_freed], list->nr - nr_freed, sizeof(*list->rows), freed_by_addr);
+    for (size_t i = nr_freed; i < list->nr; i++)
+        if (kept == nr_freed || list->rows[kept - 1].addr != list->rows[i].addr)
+            list->rows[kept++] = list->rows[i];
+    list->nr = kept;
+    qsort(list->rows, list->nr, sizeof(*list->rows), freed_by_addr);
+}
+
 /* --- where their pointers lay ---------------------------------------------------------------- */
 
-/* The first read of a pointer into a block is the one by which the code came to it. */
+/*
+ * The first read of a pointer into a block is the one by which the code came to it.  What only blocks that stay tell
+ * (`is_passed`) counts where nothing else does: of a runtime's own blocks many are passed.
+ */
 static void find_pointers(const struct drop_run *run, const struct freed_list *owners,
-                          struct freed_list *list)
+                          bool with_passed, struct freed_list *list)
 {
     for (size_t i = 0; list->nr && i < run->nr_loads; i++) {
         const struct drop_load *load = &run->loads[i];
@@ -106,7 +139,8 @@ static void find_pointers(const struct drop_run *run, const struct freed_list *o
         if (!freed || freed->order || (load->addr >= freed->addr && load->addr < freed->end))
             continue;
         const struct freed *owner = freed_at(owners, load->addr);
-        if (!owner && !addr_in_ranges(run->futures, run->nr_futures, load->addr))
+        if ((!owner || (owner->is_passed && !with_passed)) &&
+            !addr_in_ranges(run->futures, run->nr_futures, load->addr))
             continue;
         freed->order = (uint32_t)i + 1;
         freed->from = load->addr;
@@ -125,6 +159,21 @@ static void find_place(const struct drop_run *run, const struct freed_list *owne
     }
 }
 
+/* The positions of owners change. */
+static void forget_pointers(struct freed_list *list)
+{
+    for (size_t i = 0; i < list->nr; i++)
+        list->rows[i].order = list->rows[i].parent = 0;
+}
+
+static bool has_unknown(const struct freed_list *list)
+{
+    for (size_t i = 0; i < list->nr; i++)
+        if (!list->rows[i].order && !list->rows[i].is_kept)
+            return true;
+    return false;
+}
+
 static int by_order(const void *a, const void *b)
 {
     const struct freed *const *x = a, *const *y = b;
@@ -141,6 +190,15 @@ static void find_places(const struct drop_run *run, struct freed_list *list)
     for (size_t i = 0; i < list->nr; i++)
         find_place(run, list, ordered[i]);
     free(ordered);
+}
+
+static void drop_passed(struct freed_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->nr; i++)
+        if (!list->rows[i].is_passed)
+            list->rows[kept++] = list->rows[i];
+    list->nr = kept;
 }
 
 static void add_blocks(const struct freed_list *list, struct drop_rows *rows)
@@ -219,7 +277,7 @@ static void add_shares(struct drop_run *run, const struct freed_list *freed, con
 {
     struct freed_list list = {0};
     list_shared(run, freed, is_cell, &list);
-    find_pointers(run, freed, &list);
+    find_pointers(run, freed, false, &list);
     rows->shares = array_reserve(rows->shares, &rows->shares_capacity, rows->nr_shares + list.nr,
                                  sizeof(*rows->shares));
     for (size_t i = 0; i < list.nr; i++) {
@@ -260,8 +318,15 @@ void drop_trace_take(struct drop_trace *trace, struct drop_run *run, const uint8
     struct freed_list list = {0};
     list_freed(trace, run, is_cell, &list);
     add_kept(run, is_cell, &list);
-    find_pointers(run, &list, &list);
+    find_pointers(run, &list, false, &list);
+    if (has_unknown(&list)) {
+        forget_pointers(&list);
+        add_passed(run, is_cell, &list);
+        find_pointers(run, &list, false, &list);
+        find_pointers(run, &list, true, &list);
+    }
     find_places(run, &list);
+    drop_passed(&list);
     add_blocks(&list, rows);
     add_shares(run, &list, is_cell, rows);
     add_reads(run, rows);

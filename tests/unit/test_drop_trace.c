@@ -157,6 +157,34 @@ static void test_linked_list(void **state)
     linked_list(true);
 }
 
+/* A receiver's end frees its mail; the channel is the senders', too, and stays. */
+static void test_through_a_block_that_stays(void **state)
+{
+    (void)state;
+    begin(5, 1000);
+    uint32_t channel = world_add_block(&world, 200), page = world_add_block(&world, 296);
+    uint32_t text = world_add_block(&world, 24), other = world_add_block(&world, 24);
+    load(slot(3), addr_of(channel));
+    load(addr_of(channel) + 64, addr_of(page));
+    load(addr_of(page) + 16, addr_of(text));
+    /* The channel knows this one, too, but the cell is asked first. */
+    load(addr_of(channel) + 80, addr_of(other));
+    load(slot(5), addr_of(other));
+    set_free(text);
+    set_free(page);
+    set_free(other);
+    lower(addr_of(channel), 2);
+    set_free(cell);
+    take();
+    assert_int_equal(rows.nr_blocks, 3);
+    check_block(page, addr_of(channel) + 64, slot(3), 1);
+    check_block(text, addr_of(page) + 16, slot(3), 2);
+    check_block(other, slot(5), slot(5), 0);
+    assert_int_equal(rows.nr_shares, 1);
+    assert_int_equal(rows.shares[0].block, channel);
+    assert_int_equal(rows.shares[0].place, slot(3));
+}
+
 /* Children are made before their parents: addresses tell nothing. */
 static void test_tree(void **state)
 {
@@ -486,6 +514,7 @@ int main(void)
         cmocka_unit_test_teardown(test_vector_of_boxes, finish),
         cmocka_unit_test(test_linked_list),
         cmocka_unit_test_teardown(test_tree, finish),
+        cmocka_unit_test_teardown(test_through_a_block_that_stays, finish),
         cmocka_unit_test_teardown(test_many_blocks, finish),
         cmocka_unit_test_teardown(test_first_pointer_wins, finish),
         cmocka_unit_test_teardown(test_interior_pointers, finish),
