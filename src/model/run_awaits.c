@@ -58,6 +58,12 @@ static uint32_t variant_of(const struct plan_type *type, uint32_t row)
                : 0;
 }
 
+/* poll_fn only runs what is below it. */
+static bool tells(const char *words)
+{
+    return words && strcmp(words, "poll_fn") != 0;
+}
+
 static void describe(struct run_building *build, const struct region_await *row,
                      struct run_await *await)
 {
@@ -73,6 +79,7 @@ static void describe(struct run_building *build, const struct region_await *row,
     await->future = type_name(build, names, id, NAME_PATH);
     await->full = type_name(build, names, id, NAME_FULL);
     const char *words = leaf_name(run_string(build->run, await->full));
+    await->tells = tells(words);
     if (words)
         await->waits_for = run_intern(build, words);
     else if (type->kind != PLAN_TYPE_COROUTINE)
@@ -187,7 +194,9 @@ static uint32_t state_await(struct held *held, uint32_t parent, uint32_t state_i
     if (!is_new)
         return *id;
     const struct snapshot_state *state = &snapshot_states(&held->snapshot, NULL)[state_id - 1];
+    const char *words = leaf_name(snapshot_string(&held->snapshot, state->full));
     const struct run_await await = {.parent = parent,
+                                    .tells = tells(words),
                                     .future = copy_string(held, state->future),
                                     .full = copy_string(held, state->full),
                                     .state = copy_string(held, state->state),
@@ -264,6 +273,16 @@ static void add_last_snapshot(struct run_building *build)
     snapshot_deinit(&held.snapshot);
 }
 
+/* Of the outermost future that tells, since what is below it is how a library does that; else of the innermost. */
+static run_str waits_for(const struct run *run, uint32_t await)
+{
+    const struct run_await *awaits = run_awaits(run, NULL), *found = &awaits[await - 1];
+    for (uint32_t at = await; at; at = awaits[at - 1].parent)
+        if (awaits[at - 1].tells)
+            found = &awaits[at - 1];
+    return found->waits_for;
+}
+
 void run_awaits_add(struct run_building *build)
 {
     size_t nr;
@@ -278,5 +297,5 @@ void run_awaits_add(struct run_building *build)
     tasks = run_tasks(build->run, &nr);
     for (size_t i = 0; i < nr; i++)
         if (tasks[i].await)
-            tasks[i].waits_for = run_awaits(build->run, NULL)[tasks[i].await - 1].waits_for;
+            tasks[i].waits_for = waits_for(build->run, tasks[i].await);
 }

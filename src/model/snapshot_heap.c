@@ -266,6 +266,23 @@ static void note_untraced(struct snapshot_building *build)
     snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
 }
 
+static void note_alone(struct snapshot_building *build)
+{
+    char text[200];
+    const struct task_drops *drops = &build->reader->heap.drops;
+    size_t nr = 0;
+    for (size_t i = 0; i < drops->nr_shared; i++)
+        nr += drops->shared[i].is_alone;
+    if (!nr)
+        return;
+    snprintf(text, sizeof(text),
+             "of %zu shared blocks only the block itself is counted: to look for what each of them "
+             "alone owns would take too long",
+             nr);
+    struct snapshot_note note = {snapshot_intern(build, text)};
+    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+}
+
 void snapshot_add_heap(struct snapshot_building *build)
 {
     const struct heap_account *heap = &build->reader->heap;
@@ -282,6 +299,7 @@ void snapshot_add_heap(struct snapshot_building *build)
     task_futures_by_task(&build->reader->futures, &build->first_frame, &build->frames);
     add_maybe_held(build);
     add_shared(build);
+    note_alone(build);
     for (size_t i = 0; i < heap->classes.nr_keepers; i++)
         add_keeper(build, &heap->classes.keepers[i]);
     add_sums(build);

@@ -188,8 +188,10 @@ static void drop_task(struct dropping *dropping, struct drop_worker *worker, uin
     struct drop_trace trace = {.blocks = dropping->drops->blocks,
                                .cell_block = block_of(dropping, cell->addr)};
     run->futures = ranges;
+    const uint64_t nr_before = run->emulator->nr_instructions;
     bool has_failed;
     drop->reason = run_dealloc(dropping, worker, cell, &has_failed);
+    drop->nr_instructions = run->emulator->nr_instructions - nr_before;
     dropping->has_failed[task] = has_failed && !dropping->is_second;
     begin_rows(drop, rows);
     if (!dropping->has_failed[task]) {

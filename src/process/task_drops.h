@@ -41,7 +41,8 @@ struct drop_share {
 /* A counted block that tasks own together, or with others. */
 struct drop_shared {
     uint32_t block;
-    uint32_t first_part, nr_parts; /* the block, and what its end alone frees; 0: unknown */
+    uint32_t first_part, nr_parts; /* the block, and what its end alone frees */
+    bool is_alone;                 /* the latter was not looked for: it would have taken too long */
     uint64_t nr_owners;            /* as its count says */
 };
 
@@ -54,6 +55,7 @@ struct task_drop {
     uint32_t first_share, nr_shares; /* in shares */
     uint32_t first_read, nr_reads;   /* in reads */
     uint64_t held_bytes;             /* sum of its blocks, the cell's not among them */
+    uint64_t nr_instructions;        /* that looking took */
 };
 
 struct task_drops {
