@@ -16,7 +16,8 @@ static void add_step(struct run_column *column, const struct run_step *step, uin
         column->live_bytes = step->live_bytes;
         column->step = id;
     }
-    column->rss_bytes = step->rss_bytes > column->rss_bytes ? step->rss_bytes : column->rss_bytes;
+    if (step->rss_bytes != RUN_UNKNOWN && step->rss_bytes > column->rss_bytes)
+        column->rss_bytes = step->rss_bytes;
     if (step->live_tasks > column->live_tasks)
         column->live_tasks = step->live_tasks;
 }

@@ -31,6 +31,22 @@ static int more_at_peak(const void *a, const void *b, void *context)
     return run_order_by(by->types[i].allocated_bytes, by->types[j].allocated_bytes, i, j);
 }
 
+/* No row of a task has those of root futures, workers and threads: but their places at the highest point. */
+static void add_site_peaks(const struct run *run, uint64_t *peaks)
+{
+    size_t nr, nr_types;
+    const struct run_site *sites = run_sites(run, &nr);
+    const struct run_type *types = run_types(run, &nr_types);
+    uint64_t *sums = memory_alloc((nr_types + 1) * sizeof(*sums));
+    for (size_t i = 0; i < nr; i++)
+        if (sites[i].type && sites[i].peak_bytes != RUN_UNKNOWN &&
+            types[sites[i].type - 1].peak_bytes_max == RUN_UNKNOWN)
+            run_sum_add(&sums[sites[i].type - 1], sites[i].peak_bytes);
+    for (size_t i = 0; i < nr_types; i++)
+        peaks[i] = sums[i] > peaks[i] ? sums[i] : peaks[i];
+    free(sums);
+}
+
 static uint64_t *find_peaks(const struct run *run)
 {
     size_t nr, nr_steps;
@@ -43,9 +59,11 @@ static uint64_t *find_peaks(const struct run *run)
                 ? types[i].live_bytes
                 : types[i].peak_bytes_max;
     for (size_t i = 0; i < nr_steps; i++) {
-        uint64_t *peak = &peaks[steps[i].type - 1];
-        *peak = steps[i].live_bytes > *peak ? steps[i].live_bytes : *peak;
+        uint64_t *peak = steps[i].type ? &peaks[steps[i].type - 1] : NULL;
+        if (peak && steps[i].live_bytes > *peak)
+            *peak = steps[i].live_bytes;
     }
+    add_site_peaks(run, peaks);
     return peaks;
 }
 

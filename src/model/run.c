@@ -124,7 +124,7 @@ static const struct table_column columns[] = {
     COLUMN(RUN_LEFTS, left, site, TABLE_ID, RUN_SITES, "the site of what is left does not exist"),
     COLUMN(RUN_STEP_TYPES, step_type, step, TABLE_SOME, RUN_STEPS,
            "a step of the timeline does not exist"),
-    COLUMN(RUN_STEP_TYPES, step_type, type, TABLE_SOME, RUN_TYPES,
+    COLUMN(RUN_STEP_TYPES, step_type, type, TABLE_ID, RUN_TYPES,
            "a type of the timeline does not exist"),
     COLUMN(RUN_SNAPSHOTS, snapshot, why, TABLE_ENUM, NR_RUN_SNAPSHOT_WHYS,
            "why a snapshot was taken is unknown"),

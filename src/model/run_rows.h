@@ -201,13 +201,13 @@ struct run_left {
 };
 
 struct run_step {
-    uint64_t t_ns, live_bytes, rss_bytes, live_tasks;
+    uint64_t t_ns, live_bytes, rss_bytes, live_tasks; /* rss: RUN_UNKNOWN: the process had ended */
 };
 
 /* Of the types that are largest at their peak: live bytes that they allocated, at each step. */
 struct run_step_type {
     uint32_t step; /* id of a run_step */
-    uint32_t type;
+    uint32_t type; /* 0: threads: root futures, workers and all others together */
     uint64_t live_bytes;
 };
 

@@ -39,10 +39,13 @@ static void append_growth(const struct run_report *report, const struct run_find
     run_append_bytes(out, finding->bytes);
     text_append_str(out, " after ");
     run_append_duration(out, steps[finding->to - 1].t_ns);
-    if (!finding->type)
+    if (!finding->type_to_bytes)
         return;
     text_append_str(out, ". Most by ");
-    append_who(report->run, finding->type, out);
+    if (finding->type)
+        append_who(report->run, finding->type, out);
+    else
+        run_append_step_type(report, 0, out);
     text_append_str(out, ": ");
     run_append_bytes(out, finding->type_from_bytes);
     text_append_str(out, ", then ");

@@ -19,6 +19,8 @@ void run_append_duration(struct text *out, uint64_t ns);
 void run_append_type(const struct run *run, uint32_t type, struct text *out);
 /* The last steps of its name, for sentences. */
 void run_append_type_short(const struct run *run, uint32_t type, struct text *out);
+/* Of a step of the timeline: 0 is "outside of tasks", with the root future or what else has most of that. */
+void run_append_step_type(const struct run_report *report, uint32_t type, struct text *out);
 /* "src/conn.rs:88", brief "conn.rs:88"; of no known await: "unknown place". */
 void run_append_await(const struct run *run, uint32_t await, bool is_brief, struct text *out);
 /* The name of a frame's function, or the image and place of it. */

@@ -93,7 +93,7 @@ static void append_tops(const struct run_report *report, uint32_t step, size_t m
         if (!row || !row->live_bytes || row->live_bytes < all / LEAST_PART)
             return;
         text_append_str(out, i ? ", " : "");
-        run_append_type_short(report->run, row->type, out);
+        run_append_step_type(report, row->type, out);
         text_append_char(out, ' ');
         run_append_bytes(out, row->live_bytes);
     }
@@ -112,7 +112,7 @@ static void put_most(const struct run_report *report, const struct run_timeline 
     run_append_duration(&line, step->t_ns);
     text_append_str(&line, ": ");
     run_append_bytes(&line, step->live_bytes);
-    if (step->rss_bytes) {
+    if (step->rss_bytes && step->rss_bytes != RUN_UNKNOWN) {
         text_append_str(&line, " (resident ");
         run_append_bytes(&line, step->rss_bytes);
         text_append_str(&line, ")");
@@ -197,7 +197,10 @@ void run_put_steps(const struct run_report *report, const struct display *displa
         if (!top)
             continue;
         run_append_bytes(&row->cells[4], top->live_bytes);
-        run_append_type(report->run, top->type, &row->cells[5]);
+        if (top->type)
+            run_append_type(report->run, top->type, &row->cells[5]);
+        else
+            run_append_step_type(report, 0, &row->cells[5]);
     }
     text_init(&title);
     text_append_str(&title, "Steps of the timeline");

@@ -101,6 +101,42 @@ void run_append_type_short(const struct run *run, uint32_t type, struct text *ou
     text_deinit(&name);
 }
 
+static bool is_outside(const struct run_type *type)
+{
+    return type->kind == RUN_KIND_ROOT || type->kind == RUN_KIND_WORKER ||
+           type->kind == RUN_KIND_THREAD;
+}
+
+/* The type that had nearly all of what was allocated outside of tasks at the heap's highest point; 0: none. */
+static uint32_t most_outside(const struct run_report *report)
+{
+    size_t nr;
+    const struct run_type *types = run_types(report->run, &nr);
+    const uint64_t *peaks = report->types.peaks;
+    uint64_t sum = 0, most = 0;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < nr; i++) {
+        if (!is_outside(&types[i]))
+            continue;
+        sum += peaks[i];
+        found = peaks[i] > most ? i + 1 : found;
+        most = peaks[i] > most ? peaks[i] : most;
+    }
+    return found && most >= sum / 5 * 4 && types[found - 1].kind == RUN_KIND_ROOT ? found : 0;
+}
+
+void run_append_step_type(const struct run_report *report, uint32_t type, struct text *out)
+{
+    if (type) {
+        run_append_type_short(report->run, type, out);
+        return;
+    }
+    const uint32_t most = most_outside(report);
+    text_append_str(out, most ? "the root future " : "code outside of tasks");
+    if (most)
+        run_append_type_short(report->run, most, out);
+}
+
 void run_append_await(const struct run *run, uint32_t await, bool is_brief, struct text *out)
 {
     const uint32_t shown = run_await_shown(run, await);
