@@ -72,7 +72,7 @@ static const struct reference references[] = {
     FIELD(RUN_LEFTS, left, type, ID, RUN_TYPES),
     FIELD(RUN_LEFTS, left, site, ID, RUN_SITES),
     FIELD(RUN_STEP_TYPES, step_type, step, SOME, RUN_STEPS),
-    FIELD(RUN_STEP_TYPES, step_type, type, SOME, RUN_TYPES),
+    FIELD(RUN_STEP_TYPES, step_type, type, ID, RUN_TYPES),
     FIELD(RUN_SNAPSHOTS, snapshot, why, KIND, NR_RUN_SNAPSHOT_WHYS),
     FIELD(RUN_RUNTIMES, runtime, name, STRING, 0),
     FIELD(RUN_RUNTIMES, runtime, kind, KIND, NR_RUN_KINDS),
