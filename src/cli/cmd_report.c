@@ -99,14 +99,16 @@ static int show_snapshot(const struct report_args *args, const struct file *file
     struct snapshot_show_options options = args->show;
     struct snapshot snapshot;
     struct error err = {0};
-    if (args->has_by)
-        return command_usage(&cmd_report,
-                             "%s is a snapshot: --by is for runs, --group for snapshots", path);
     if (args->all)
         options.report.top = UINT32_MAX;
     if (!snapshot_file_parse(&snapshot, file->bytes, file->size_bytes, &err)) {
         error_prefix(&err, "%s", path);
         return command_fail(&err);
+    }
+    if (args->has_by) {
+        snapshot_deinit(&snapshot);
+        return command_usage(&cmd_report,
+                             "%s is a snapshot: --by is for runs, --group for snapshots", path);
     }
     bool ok = snapshot_show(&snapshot, &options, &err);
     snapshot_deinit(&snapshot);

@@ -190,8 +190,8 @@ static void read_runtime(struct task_cells *cells, struct reading *reading, uint
                          plan_type_id scheduler)
 {
     static const char unknown_layout[] =
-        "the layout of the runtime's handle is unknown: build with debug = 2, or give a rebuild "
-        "that has it with --symbols";
+        "the layout of the runtime's handle is unknown: build with debug = 2, or give snapshot a "
+        "rebuild that has it with --symbols";
     struct task_runtime *row = &cells->runtimes[runtime - 1];
     struct owned_layout layout;
     row->owned_reason = unknown_layout;

@@ -87,17 +87,18 @@ static void append_unfinished(const struct run_report *report, const struct run_
     run_append_count(out, finding->count, "task");
     text_append_str(out, " of ");
     run_append_type_short(report->run, finding->type, out);
-    text_append_str(out, " have not ended");
-    if (run_await_shown(report->run, finding->await)) {
+    const bool is_new = row->never_polled == row->tasks;
+    text_append_str(out, is_new ? " have never been polled" : " have not ended");
+    if (!is_new && run_await_shown(report->run, finding->await)) {
         text_append_str(out, "; they wait at ");
         run_append_await(report->run, finding->await, false, out);
     }
-    if (row->waits_for.v) {
+    if (!is_new && row->waits_for.v) {
         text_append_str(out, run_await_shown(report->run, finding->await) ? " for: "
                                                                           : "; they wait for: ");
         display_escape(run_string(report->run, row->waits_for), out);
     }
-    if (row->held_bytes != RUN_UNKNOWN) {
+    if (row->held_bytes != RUN_UNKNOWN && row->held_bytes) {
         text_append_str(out, row->held_unknown ? "; they held at least " : "; they held ");
         run_append_bytes(out, row->held_bytes);
         text_append_str(out, " at the last snapshot");

@@ -84,7 +84,7 @@ void run_put_sites(const struct run_report *report, const struct display *displa
     run_put_title(display, &title,
                   "Your own line first; below it how the program came there, the runtime's "
                   "polling left out. Live: not freed at the end. At peak: live when the heap was "
-                  "largest.");
+                  "largest, as far as the timeline saw it.");
     run_table_put(&table);
     run_put_more(report, display, limit < sites->nr, "site");
     run_table_deinit(&table);

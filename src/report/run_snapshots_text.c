@@ -11,6 +11,12 @@
 
 enum { FEW_GROUPS = 5 };
 
+/* A rise that ends soon, or comes too soon after the last snapshot, is not followed to its top. */
+static bool is_below_peak(const struct run *run, const struct run_snapshot *row)
+{
+    return row->why == RUN_SNAPSHOT_PEAK && row->live_bytes < run_facts(run)->peak_bytes / 10 * 9;
+}
+
 static const char *why_of(const struct run_snapshot *row)
 {
     static const char *const words[NR_RUN_SNAPSHOT_WHYS] = {
@@ -34,7 +40,7 @@ static void put_groups(const struct run_report *report, const struct display *di
     if (!snapshot_report_init(&inner, snapshot, &options, &err))
         return;
     if (!inner.groups.nr_tasks)
-        fputs("No tasks were there.\n", display->out);
+        fputs(options.match ? "No task there matches.\n" : "No tasks were there.\n", display->out);
     snapshot_put_most(&inner, display);
     snapshot_put_groups(&inner, display, &left_out);
     snapshot_put_finished(&inner, display, &left_out);
@@ -50,11 +56,17 @@ static void put_snapshot(const struct run_report *report, const struct display *
     struct error err = {0};
     text_init(&title);
     text_append_str(&title, "Who held what ");
-    text_append_str(&title, why_of(row));
+    text_append_str(&title, is_below_peak(report->run, row) ? "on the way to the highest point"
+                                                            : why_of(row));
     text_append_str(&title, ": snapshot after ");
     run_append_duration(&title, row->t_ns);
     text_append_str(&title, ", live heap ");
     run_append_bytes(&title, row->live_bytes);
+    if (is_below_peak(report->run, row)) {
+        text_append_str(&title, ", of the ");
+        run_append_bytes(&title, run_facts(report->run)->peak_bytes);
+        text_append_str(&title, " at the peak");
+    }
     run_put_title(display, &title, NULL);
     text_deinit(&title);
     if (!snapshot_file_parse(&snapshot, bytes + row->first_byte, row->nr_bytes, &err)) {

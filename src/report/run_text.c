@@ -109,7 +109,7 @@ static void put_allocations(const struct run *run, const struct display *display
     run_append_count(line, facts->nr_threads, "thread");
     text_append_str(line, "; ");
     run_append_number(line, facts->temporary);
-    text_append_str(line, " were temporary");
+    text_append_str(line, facts->temporary == 1 ? " was temporary" : " were temporary");
     put_fact(display, "Allocations", line);
 }
 
