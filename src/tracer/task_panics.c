@@ -186,7 +186,8 @@ static void see_panic(struct task_call *call)
     if (call->flags.is_cell_freed || task_state(call->header) & TASK_IS_COMPLETE)
         return;
     unwinder.backtrace(see_frame, &catchers);
-    call->flags.has_panicked = catchers.nr == 1;
+    /* What a drop raises and catches on the way of the task's own panic does not take that back. */
+    call->flags.has_panicked |= catchers.nr == 1;
 }
 
 __attribute__((visibility("default"))) _Unwind_Reason_Code

@@ -250,6 +250,14 @@ fn catches() -> bool {
     catch_unwind(|| black_box(vec![1u8; 50]).get(50).copied().unwrap()).is_err()
 }
 
+struct CatchesInDrop;
+
+impl Drop for CatchesInDrop {
+    fn drop(&mut self) {
+        assert!(catches());
+    }
+}
+
 fn panics(runtime: &Runtime) {
     let handle = runtime.handle().clone();
     runtime.block_on(async {
@@ -259,6 +267,7 @@ fn panics(runtime: &Runtime) {
                 &handle,
                 async move {
                     let _noisy = Noisy(200 + i);
+                    let _catches = (i % 3 == 0).then_some(CatchesInDrop);
                     yield_now().await;
                     if i % 2 == 0 {
                         assert!(catches());
