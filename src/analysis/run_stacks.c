@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 /* What a frame is to the reader. */
 enum part {
@@ -298,6 +299,13 @@ void run_stack_ends(const struct run_stack_parts *code, uint32_t node, struct ru
     find_stand_in(code, node, stack);
 }
 
+/* tokio's poll of a task: what is outside of it, on a runtime of one thread main, only drives it. */
+static bool polls_task(const struct run *run, uint32_t frame)
+{
+    const char *full = run_string(run, run_frames(run, NULL)[frame - 1].full);
+    return strstr(full, "runtime::task::harness::Harness") && str_ends_with(full, "::poll");
+}
+
 void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct run_stack *stack)
 {
     struct walk walk = {.run = code->run, .node = node};
@@ -309,6 +317,8 @@ void run_stack_fold(const struct run_stack_parts *code, uint32_t node, struct ru
             keep_library(&fold, &frame, part);
         } else if (part == PART_HIDDEN) {
             fold.hidden = frame;
+            if (polls_task(code->run, frame.frame))
+                break;
         } else if (part == PART_OWN || part == PART_ASYNC) {
             keep_called(&fold);
             keep(&fold, &frame);
