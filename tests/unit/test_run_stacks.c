@@ -102,6 +102,21 @@ static uint32_t serve_conn(struct run *run)
     return call(run, node, "demo::read_body::{{closure}}", "read_body", RUN_FRAME_POLL);
 }
 
+/* main only drives the runtime; a root future that it runs itself is another thing. */
+static void a_task_on_the_thread_of_main(void **state)
+{
+    struct run *run = *state;
+    uint32_t main = call(run, 0, "demo::main", "main", RUN_FRAME_USER);
+    uint32_t drives = call(run, main, "tokio::runtime::runtime::Runtime::block_on", "block_on",
+                           RUN_FRAME_RUNTIME);
+    uint32_t node = call(run, drives, "tokio::runtime::task::harness::Harness<T,S>::poll", "poll",
+                         RUN_FRAME_RUNTIME);
+    expect_fold(run, call(run, node, "demo::handle::{{closure}}", "handle", RUN_FRAME_POLL),
+                "handle");
+    expect_fold(run, call(run, drives, "demo::root::{{closure}}", "root", RUN_FRAME_POLL),
+                "main > root");
+}
+
 static void poll_runtime_and_std_are_folded(void **state)
 {
     struct run *run = *state;
@@ -271,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(poll_runtime_and_std_are_folded),       TEST(other_crates_are_shortened),
+        TEST(a_task_on_the_thread_of_main),          TEST(other_crates_are_shortened),
         TEST(async_functions_of_libraries_stay),     TEST(what_is_nobodys_site),
         TEST(blocks_of_a_function_are_the_function), TEST(repetitions_and_long_stacks),
         TEST(sites_are_grouped_by_the_users_line),   TEST(match_looks_at_the_whole_stack),
