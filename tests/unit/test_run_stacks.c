@@ -285,11 +285,15 @@ static void match_looks_at_the_whole_stack(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(poll_runtime_and_std_are_folded),       TEST(other_crates_are_shortened),
-        TEST(a_task_on_the_thread_of_main),          TEST(other_crates_are_shortened),
-        TEST(async_functions_of_libraries_stay),     TEST(what_is_nobodys_site),
-        TEST(blocks_of_a_function_are_the_function), TEST(repetitions_and_long_stacks),
-        TEST(sites_are_grouped_by_the_users_line),   TEST(match_looks_at_the_whole_stack),
+        TEST(poll_runtime_and_std_are_folded),
+        TEST(other_crates_are_shortened),
+        TEST(a_task_on_the_thread_of_main),
+        TEST(async_functions_of_libraries_stay),
+        TEST(what_is_nobodys_site),
+        TEST(blocks_of_a_function_are_the_function),
+        TEST(repetitions_and_long_stacks),
+        TEST(sites_are_grouped_by_the_users_line),
+        TEST(match_looks_at_the_whole_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
