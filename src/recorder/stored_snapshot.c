@@ -15,7 +15,7 @@
 enum {
     STOPS_COST = 100, /* all stops together are at most one part in so many of the run */
     WORK_COST = 10,   /* the same of the time that snapshots take beside the program */
-    FIRST_BYTES = 1 << 20,
+    FIRST_BYTES = 1 << 16,
 };
 
 static const uint64_t stop_limit_ns = 50000000, last_stop_limit_ns = 5000000000,

@@ -124,9 +124,10 @@ static uint64_t tick_of(uint64_t owner)
     return owner >> ROW_SHIFT & TICK_MASK;
 }
 
-/* Makes the row of a cell whose entry is being examined by the caller; 0: no room. */
+/* Makes the row of a cell whose entry is being examined by the caller; `ticks`: its making.  0: no room. */
 static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uint64_t owner,
-                           const struct task_header *header, const struct task_vtable *vtable)
+                           const struct task_header *header, const struct task_vtable *vtable,
+                           uint64_t ticks)
 {
     uint32_t id = row_take(tracer);
     if (!id) {
@@ -140,7 +141,7 @@ static uint32_t begin_cell(struct tracer *tracer, struct region_live *entry, uin
         .type = vtable->type,
         .site = (uint32_t)(entry->block >> 40),
         .cell_bytes = entry->block & (((uint64_t)1 << 40) - 1),
-        .spawned_ns = (tick_of(owner) << tracer->region->lifetime_tick_ns_log2) + 1,
+        .spawned_ns = trace_time(tracer, ticks) + 1,
     };
     tracer->types[vtable->type].cell_bytes = filled.cell_bytes;
     row_begin(tracer, id, &filled, (uintptr_t)header);
@@ -161,8 +162,8 @@ uint32_t task_of_cell(struct tracer *tracer, struct task_header *header,
         uint32_t id = (uint32_t)tick_of(owner) & (REGION_MAX_ROWS - 1);
         if (owner & REGION_LIVE_CELL)
             return tracer->tasks[id].cell_addr == (uintptr_t)header ? id : 0;
-        if (examine_begin(entry, owner))
-            return begin_cell(tracer, entry, owner, header, vtable);
+        if (examine_begin(entry, owner)) /* another thread has just made it */
+            return begin_cell(tracer, entry, owner, header, vtable, trace_ticks(tracer));
     }
 }
 
@@ -229,7 +230,8 @@ void task_settle(struct tracer *tracer, struct trace_thread *thread)
     const struct task_vtable *vtable = vtable_of_block(entry, header, false);
     if (vtable && is_new_id(tracer, thread, vtable->type,
                             *(const uint64_t *)((const uint8_t *)header + vtable->id_offset)))
-        begin_cell(tracer, entry, owner, header, vtable);
+        begin_cell(tracer, entry, owner, header, vtable,
+                   __atomic_load_n(&thread->maybe_ticks, __ATOMIC_RELAXED));
     else
         examine_end(entry, owner);
 }
@@ -251,6 +253,7 @@ void task_block_made(struct trace_thread *thread, uintptr_t block)
 {
     if (__atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED))
         task_settle(tracer_page, thread);
+    __atomic_store_n(&thread->maybe_ticks, trace_ticks(tracer_page), __ATOMIC_RELAXED);
     __atomic_store_n(&thread->maybe_cell, block, __ATOMIC_RELEASE); /* pairs with task_settle */
 }
 
@@ -307,6 +310,15 @@ static void end_cell(struct tracer *tracer, struct trace_thread *thread, struct 
         task_release(thread, task);
 }
 
+/* When a block was made of which nobody has seen that it is a cell. */
+static uint64_t made_ticks(const struct tracer *tracer, const struct trace_thread *thread,
+                           uintptr_t block)
+{
+    return __atomic_load_n(&thread->maybe_cell, __ATOMIC_RELAXED) == block
+               ? __atomic_load_n(&thread->maybe_ticks, __ATOMIC_RELAXED)
+               : trace_ticks(tracer);
+}
+
 uint64_t task_block_freed(struct trace_thread *thread, struct region_live *entry, uintptr_t block)
 {
     struct tracer *tracer = tracer_page;
@@ -315,7 +327,7 @@ uint64_t task_block_freed(struct trace_thread *thread, struct region_live *entry
     if (owner & REGION_LIVE_MAYBE) {
         const struct task_vtable *vtable = vtable_of_block(entry, header, true);
         if (vtable && examine_begin(entry, owner) &&
-            begin_cell(tracer, entry, owner, header, vtable))
+            begin_cell(tracer, entry, owner, header, vtable, made_ticks(tracer, thread, block)))
             owner = __atomic_load_n(&entry->owner, __ATOMIC_RELAXED);
         else
             owner = settled_owner(tracer, entry);
@@ -325,9 +337,11 @@ uint64_t task_block_freed(struct trace_thread *thread, struct region_live *entry
     struct region_task *task = &tracer->tasks[tick_of(owner) & (REGION_MAX_ROWS - 1)];
     if (task->cell_addr != block)
         return 0;
-    uint64_t tick = task->spawned_ns >> tracer->region->lifetime_tick_ns_log2;
+    const unsigned tick_log2 = tracer->region->lifetime_tick_ns_log2;
+    uint64_t tick = task->spawned_ns >> tick_log2;
+    uint64_t now = trace_now_coarse(tracer) >> tick_log2; /* which may be a moment behind */
     end_cell(tracer, thread, task, header);
-    return tick;
+    return tick < now ? tick : now;
 }
 
 /* --- folding ----------------------------------------------------------------------------------- */

@@ -49,6 +49,7 @@ struct trace_thread {
     uint32_t image_tries;   /* looks since that call returned */
     struct task_call *call; /* of a hooked task function, the innermost; on this thread's stack */
     uintptr_t maybe_cell;   /* atomic; a block that may become a cell: not looked at yet; 0: none */
+    uint64_t maybe_ticks;   /* atomic; when it was made, by trace_ticks */
     uint32_t cells[64];     /* tasks that it met lately, by the address of their cells: a guess */
 };
 

@@ -35,6 +35,9 @@ class Sums(unittest.TestCase):
             if row["kind"] not in OUTSIDE:
                 self.assertEqual(row["tasks"], sum(row[end] for end in ends), row)
                 self.assertGreaterEqual(row["tasks"], row["most_at_once"])
+                # As if so many had been there all the time.
+                if row["kind"] == "async":
+                    self.assertLessEqual(row["idle_ns"], row["most_at_once"] * report["duration_ns"], row["future"])
 
     def check_sites(self, report):
         totals, sites = report["totals"], report["sites"]
