@@ -88,6 +88,22 @@ static void test_vtables_are_hooked_once(void **state)
     assert_false(is_writable(future_vtable));
 }
 
+/* By the processor's clock, like all later times: the recorder's word, which stands still here, is too coarse. */
+static void test_when_it_was_spawned(void **state)
+{
+    (void)state;
+    struct script script = {0};
+    const uint64_t before = trace_now(&tracer_state);
+    struct cell *cell = world_spawn(future_vtable);
+    world_script(cell, &script);
+    world_schedule(cell);
+    const uint64_t after = trace_now(&tracer_state);
+    world_poll(cell);
+    assert_in_range(world_row(cell)->spawned_ns, before + 1, after + 1);
+    assert_true(world_row(cell)->first_poll_ns >= after);
+    world_drop(cell);
+}
+
 static void test_a_copied_vtable_still_works(void **state)
 {
     (void)state;
@@ -441,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_vtables_are_hooked_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_when_it_was_spawned, begin, end),
         cmocka_unit_test_setup_teardown(test_a_copied_vtable_still_works, begin, end),
         cmocka_unit_test_setup_teardown(test_where_a_block_starts, begin, end),
         cmocka_unit_test_setup_teardown(test_a_task_is_seen_before_its_first_poll, begin, end),
