@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "model/leaf_names.h"
 
 const char *const task_status_names[NR_TASK_STATUSES] = {
     [TASK_RUNNING] = "running",     [TASK_QUEUED] = "queued",
@@ -32,11 +33,10 @@ static uint64_t hash_string(const struct snapshot *snapshot, snapshot_str str, u
 
 /* --- the await point of a task --------------------------------------------------------------- */
 
-/* A future of a library that says what it waits for; poll_fn only runs what is below it. */
+/* A future of a library that says what it waits for. */
 static bool tells(const struct snapshot *snapshot, const struct snapshot_state *state)
 {
-    return state->waits_for.v &&
-           strcmp(snapshot_string(snapshot, state->waits_for), "poll_fn") != 0;
+    return state->waits_for.v && leaf_tells(snapshot_string(snapshot, state->waits_for));
 }
 
 static bool is_await(const struct snapshot *snapshot, const struct snapshot_state *state)

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Binary search in arrays of structs sorted by a 64-bit field. */
+/* Binary search in arrays of structs sorted by a 64-bit field; the order of 64-bit words for qsort, bsearch. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+static inline int search_word_order(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
 
 /*
  * How many rows have a field of at most `key`: the last of them is row result - 1.  The field is

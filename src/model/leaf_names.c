@@ -157,3 +157,8 @@ const char *leaf_name(const char *name)
         return "socket write";
     return words;
 }
+
+bool leaf_tells(const char *words)
+{
+    return words && strcmp(words, "poll_fn") != 0;
+}

@@ -58,12 +58,6 @@ static uint32_t variant_of(const struct plan_type *type, uint32_t row)
                : 0;
 }
 
-/* poll_fn only runs what is below it. */
-static bool tells(const char *words)
-{
-    return words && strcmp(words, "poll_fn") != 0;
-}
-
 static void describe(struct run_building *build, const struct region_await *row,
                      struct run_await *await)
 {
@@ -79,7 +73,7 @@ static void describe(struct run_building *build, const struct region_await *row,
     await->future = type_name(build, names, id, NAME_PATH);
     await->full = type_name(build, names, id, NAME_FULL);
     const char *words = leaf_name(run_string(build->run, await->full));
-    await->tells = tells(words);
+    await->tells = leaf_tells(words);
     if (words)
         await->waits_for = run_intern(build, words);
     else if (type->kind != PLAN_TYPE_COROUTINE)
@@ -196,7 +190,7 @@ static uint32_t state_await(struct held *held, uint32_t parent, uint32_t state_i
     const struct snapshot_state *state = &snapshot_states(&held->snapshot, NULL)[state_id - 1];
     const char *words = leaf_name(snapshot_string(&held->snapshot, state->full));
     const struct run_await await = {.parent = parent,
-                                    .tells = tells(words),
+                                    .tells = leaf_tells(words),
                                     .future = copy_string(held, state->future),
                                     .full = copy_string(held, state->full),
                                     .state = copy_string(held, state->state),

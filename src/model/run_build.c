@@ -38,7 +38,7 @@ static void add_steps(struct run_building *build)
     for (size_t i = 0; i < input->nr_step_types; i++) {
         const struct run_build_step_type *source = &input->step_types[i];
         struct run_step_type row = {.step = source->step, .live_bytes = source->live_bytes};
-        const bool is_threads = source->type == 1;
+        const bool is_threads = source->type == REGION_TYPE_THREADS;
         row.type = source->type < build->nr_types && !is_threads ? build->types[source->type] : 0;
         if ((row.type || is_threads) && row.step && row.step <= input->nr_steps)
             run_add(build->run, RUN_STEP_TYPES, &row);

@@ -130,8 +130,7 @@ struct run_await {
     uint32_t parent; /* that awaits it; 0: the task's own future */
     run_str future, full, state, file, waits_for;
     uint32_t line;
-    uint32_t
-        tells; /* 1: waits_for says for what in words, as the future is one of a library that is known */
+    uint32_t tells; /* 1: waits_for has words that say it all (leaf_tells) */
 };
 
 struct run_await_end {

@@ -162,8 +162,8 @@ static void add_row(struct run_building *build, const struct region_task *row, u
 {
     struct run_task task = make_task(build, row, id);
     if (task.is_thread)
-        task.type = 1;
-    else if (task.type < 2)
+        task.type = REGION_TYPE_THREADS;
+    else if (task.type <= REGION_TYPE_THREADS)
         task.type = 0;
     build->nr_wrong_rows += !task.type;
     add_to_type(task.is_thread ? &build->threads : &rows[task.type], &task, build->now_ns);

@@ -342,7 +342,7 @@ void run_types_add(struct run_building *build)
             build->types[id] = add_type(build, &row, &rows[id]);
     free(rows);
     if (build->threads.tasks)
-        build->types[1] = run_thread_type(build);
+        build->types[REGION_TYPE_THREADS] = run_thread_type(build);
     size_t nr;
     struct run_task *tasks = run_tasks(build->run, &nr);
     for (size_t i = 0; i < nr; i++) {

@@ -267,8 +267,7 @@ static void add_roots(struct snapshot_building *build)
     for (size_t i = 0; i < roots.nr; i++)
         add_root(build, &roots.rows[i]);
     for (size_t i = 0; i < roots.nr_notes; i++) {
-        struct snapshot_note note = {snapshot_intern(build, roots.notes[i])};
-        snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+        snapshot_add_note(build, roots.notes[i]);
     }
     root_tasks_deinit(&roots);
 }
@@ -329,9 +328,7 @@ static void add_images(struct snapshot_building *build)
             facts->detail_reason = row.detail_reason;
         }
         for (uint32_t n = 0; n < own->plan->nr_notes; n++) {
-            struct snapshot_note note = {
-                snapshot_intern(build, plan_string(own->plan, own->plan->notes[n].text))};
-            snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+            snapshot_add_note(build, plan_string(own->plan, own->plan->notes[n].text));
         }
     }
 }
@@ -382,8 +379,7 @@ static void note_unknown_order(struct snapshot_building *build, uint32_t plan)
                 "%s: %zu words point to vtables of tasks, none of them in a cell as tokio 1.23 and "
                 "later lay it out: its tasks have ended, or its tokio has another order; %s",
                 own->image.name, nr_words, plan_string(own->plan, own->plan->facts->detail_reason));
-    struct snapshot_note note = {snapshot_intern(build, text_str(&text))};
-    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+    snapshot_add_note(build, text_str(&text));
     text_deinit(&text);
 }
 
@@ -393,10 +389,9 @@ static void add_notes(struct snapshot_building *build)
         note_unknown_order(build, i);
     if (!build->reader->target->is_truncated)
         return;
-    struct snapshot_note note = {snapshot_intern(
+    snapshot_add_note(
         build,
-        "the core file is truncated: tasks may be missing; copy it again, or raise ulimit -c")};
-    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+        "the core file is truncated: tasks may be missing; copy it again, or raise ulimit -c");
 }
 
 void snapshot_build(struct snapshot *snapshot, const struct task_reader *reader,

@@ -262,8 +262,7 @@ static void note_untraced(struct snapshot_building *build)
              "the program runs under asyncmem run, but who allocated what is not shown: %s",
              *reader->traced.problem ? reader->traced.problem
                                      : "its allocator is one that the tracer does not see");
-    struct snapshot_note note = {snapshot_intern(build, text)};
-    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+    snapshot_add_note(build, text);
 }
 
 static void note_alone(struct snapshot_building *build)
@@ -279,8 +278,7 @@ static void note_alone(struct snapshot_building *build)
              "of %zu shared blocks only the block itself is counted: to look for what each of them "
              "alone owns would take too long",
              nr);
-    struct snapshot_note note = {snapshot_intern(build, text)};
-    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+    snapshot_add_note(build, text);
 }
 
 void snapshot_add_heap(struct snapshot_building *build)
@@ -291,9 +289,8 @@ void snapshot_add_heap(struct snapshot_building *build)
     if (!heap->is_there) {
         char text[1200];
         snprintf(text, sizeof(text), "no account of the heap was made: %s", heap->reason);
-        struct snapshot_note note = {snapshot_intern(build, text)};
         if (*heap->reason)
-            snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+            snapshot_add_note(build, text);
         return;
     }
     task_futures_by_task(&build->reader->futures, &build->first_frame, &build->frames);

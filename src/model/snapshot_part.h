@@ -39,6 +39,7 @@ struct snapshot_building {
 
 /* Equal strings once; "" for NULL. */
 snapshot_str snapshot_intern(struct snapshot_building *build, const char *text);
+void snapshot_add_note(struct snapshot_building *build, const char *text);
 /* A name as DWARF or a symbol has it, as the source writes it. */
 snapshot_str snapshot_raw_name(struct snapshot_building *build, const struct image_names *image,
                                const char *raw, enum name_style style);

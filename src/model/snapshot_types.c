@@ -16,6 +16,12 @@ snapshot_str snapshot_intern(struct snapshot_building *build, const char *text)
     return (snapshot_str){*known - 1};
 }
 
+void snapshot_add_note(struct snapshot_building *build, const char *text)
+{
+    const struct snapshot_note note = {snapshot_intern(build, text)};
+    snapshot_add(build->snapshot, SNAPSHOT_NOTES, &note);
+}
+
 /* --- names ----------------------------------------------------------------------------------- */
 
 snapshot_str snapshot_raw_name(struct snapshot_building *build, const struct image_names *image,

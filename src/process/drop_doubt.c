@@ -16,18 +16,12 @@ struct always {
     size_t nr;
 };
 
-static int word_order(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static struct always frees_of(const struct drop_run *run)
 {
     struct always list = {memory_alloc((run->nr_frees + 1) * sizeof(uint64_t)), run->nr_frees};
     for (size_t i = 0; i < run->nr_frees; i++)
         list.rows[i] = run->frees[i].addr;
-    qsort(list.rows, list.nr, sizeof(*list.rows), word_order);
+    qsort(list.rows, list.nr, sizeof(*list.rows), search_word_order);
     return list;
 }
 

@@ -14,7 +14,7 @@ struct freed {
     uint32_t nr_steps;
     bool is_kept; /* not freed: what it owned was, but a Weak keeps the block */
     bool
-        is_passed; /* not freed: others have it, too, and the way to what was freed goes through it */
+        is_passed; /* not freed, as others have it, too; the way to what was freed leads through it */
     uint32_t nr_refs; /* of a shared one: that were given up */
     uint64_t count;   /* before that */
     uint64_t count_addr;
@@ -100,7 +100,7 @@ static void add_kept(struct drop_run *run, const uint8_t *is_cell, struct freed_
 static void add_passed(const struct drop_run *run, const uint8_t *is_cell, struct freed_list *list)
 {
     const size_t nr_freed = list->nr;
-    size_t capacity = list->nr + 1, kept = nr_freed;
+    size_t capacity = list->nr + 1, kept = 0;
     uint32_t last = 0;
     for (size_t i = 0; i < run->nr_loads; i++) {
         const uint64_t addr = run->loads[i].addr;
@@ -116,12 +116,11 @@ static void add_passed(const struct drop_run *run, const uint8_t *is_cell, struc
                                                 .block = block - 1,
                                                 .is_passed = true};
     }
-    qsort(&list->rows[nr_freed], list->nr - nr_freed, sizeof(*list->rows), freed_by_addr);
-    for (size_t i = nr_freed; i < list->nr; i++)
-        if (kept == nr_freed || list->rows[kept - 1].addr != list->rows[i].addr)
+    qsort(list->rows, list->nr, sizeof(*list->rows), freed_by_addr);
+    for (size_t i = 0; i < list->nr; i++)
+        if (!kept || list->rows[kept - 1].addr != list->rows[i].addr)
             list->rows[kept++] = list->rows[i];
     list->nr = kept;
-    qsort(list->rows, list->nr, sizeof(*list->rows), freed_by_addr);
 }
 
 /* --- where their pointers lay ---------------------------------------------------------------- */
@@ -294,17 +293,11 @@ static void add_shares(struct drop_run *run, const struct freed_list *freed, con
 
 /* --- reads ----------------------------------------------------------------------------------- */
 
-static int word_order(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
-}
-
 static void add_reads(struct drop_run *run, struct drop_rows *rows)
 {
     if (!run->nr_reads)
         return;
-    qsort(run->reads, run->nr_reads, sizeof(*run->reads), word_order);
+    qsort(run->reads, run->nr_reads, sizeof(*run->reads), search_word_order);
     rows->reads = array_reserve(rows->reads, &rows->reads_capacity, rows->nr_reads + run->nr_reads,
                                 sizeof(*rows->reads));
     for (size_t i = 0; i < run->nr_reads; i++)

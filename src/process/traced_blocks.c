@@ -206,12 +206,6 @@ static void copy_part(void *context, unsigned worker, size_t number)
     region_blocks_end(&walk);
 }
 
-static int address_order(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 static void note_dropping(struct traced_blocks *traced, const struct region_task *row)
 {
     if (!row || !row->cell_addr || row->end != REGION_END_NOT ||
@@ -242,7 +236,7 @@ static void copy_tasks(struct traced_blocks *traced)
     }
     traced->nr_tasks = nr;
     if (traced->nr_dropping)
-        qsort(traced->dropping, traced->nr_dropping, sizeof(*traced->dropping), address_order);
+        qsort(traced->dropping, traced->nr_dropping, sizeof(*traced->dropping), search_word_order);
 }
 
 static void copy_threads(struct traced_blocks *traced)
@@ -448,5 +442,5 @@ const struct traced_task *traced_blocks_task(const struct traced_blocks *traced,
 bool traced_blocks_is_dropping(const struct traced_blocks *traced, uint64_t addr)
 {
     return traced->nr_dropping && bsearch(&addr, traced->dropping, traced->nr_dropping,
-                                          sizeof(*traced->dropping), address_order);
+                                          sizeof(*traced->dropping), search_word_order);
 }

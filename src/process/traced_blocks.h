@@ -56,8 +56,7 @@ struct traced_blocks {
     size_t nr_blocks;
     struct traced_task *tasks; /* by row */
     size_t nr_tasks, tasks_capacity;
-    uint64_t *
-        dropping; /* cells that their runtime has in no list any more, as it drops them; ascending */
+    uint64_t *dropping; /* cells that their runtime is dropping, and has in no list; ascending */
     size_t nr_dropping, dropping_capacity;
     struct traced_thread *threads; /* by row */
     size_t nr_threads, threads_capacity;

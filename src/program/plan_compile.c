@@ -17,9 +17,8 @@
 #include "program/tasks.h"
 
 static const char *const remedy =
-    "build with debug info (debug = 2 below [profile.release] in Cargo.toml), or give types, plan "
-    "or "
-    "snapshot a rebuild of the same commit that has it with --symbols";
+    "build with debug info (debug = 2 below [profile.release] in Cargo.toml), or give types, "
+    "plan or snapshot a rebuild of the same commit that has it with --symbols";
 
 struct compiler {
     const struct plan_request *request;

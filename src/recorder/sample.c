@@ -11,9 +11,6 @@
 #include "base/memory.h"
 #include "process/proc.h"
 
-enum {
-    THREADS_TYPE = 1
-};                        /* row of REGION_TYPES: of threads, root futures and workers among them */
 enum { TYPES_COST = 50 }; /* reading all rows takes at most one part in so many of the time */
 
 void sampler_init(struct sampler *sampler, pid_t pid)
@@ -51,7 +48,7 @@ static uint64_t live_tasks(const struct region_view *view)
 {
     uint64_t live = 0;
     uint32_t nr = region_nr_rows(view, REGION_TYPES);
-    for (uint32_t id = THREADS_TYPE + 1; id < nr; id++) {
+    for (uint32_t id = REGION_TYPE_THREADS + 1; id < nr; id++) {
         const struct region_type *type = region_row(view, REGION_TYPES, id);
         if (type)
             live += __atomic_load_n(&type->live_tasks, __ATOMIC_RELAXED);
@@ -81,15 +78,16 @@ static void add_task(struct sampler *sampler, const struct region_task *task)
     if (task->kind != REGION_TASK_CELL && task->kind != REGION_TASK_THREAD)
         return;
     const bool is_thread = task->kind == REGION_TASK_THREAD;
-    uint32_t type = is_thread ? THREADS_TYPE : __atomic_load_n(&task->type, __ATOMIC_RELAXED);
+    uint32_t type =
+        is_thread ? REGION_TYPE_THREADS : __atomic_load_n(&task->type, __ATOMIC_RELAXED);
     int64_t live = (int64_t)(task->allocated_bytes - task->freed_bytes -
                              __atomic_load_n(&task->foreign_freed_bytes, __ATOMIC_RELAXED));
     if (type < sampler->nr_types && live > 0)
         sampler->type_bytes[type] += (uint64_t)live;
 }
 
-/* Live bytes of each type: of all that its tasks or threads allocated, also those that ended.  Only rows that were ever written: the
- * others would take memory. */
+/* Live bytes of each type: of all that its tasks or threads allocated, also those that ended.  Only rows that were
+ * ever written: the others would take memory. */
 static void sum_types(struct sampler *sampler, const struct region_view *view)
 {
     uint32_t nr_types = region_nr_rows(view, REGION_TYPES), nr = region_nr_rows(view, REGION_TASKS);
@@ -156,7 +154,8 @@ static void keep_types(struct sampler *sampler)
         if (is_known)
             sampler->type_bytes[column->type] = 0; /* the rest have no column */
     }
-    for (uint32_t type = THREADS_TYPE; sampler->has_types && type < sampler->nr_types; type++) {
+    for (uint32_t type = REGION_TYPE_THREADS; sampler->has_types && type < sampler->nr_types;
+         type++) {
         uint64_t bytes = sampler->type_bytes[type];
         struct sample_column *column = bytes ? free_column(sampler, bytes) : NULL;
         if (!column)

@@ -73,9 +73,9 @@ struct region_task {
     /* By any thread, atomic; on a cache line of their own. */
     _Alignas(64) uint64_t foreign_freed_bytes;
     uint64_t scheduled;
-    int64_t hold;   /* less one for each free by others; at the end (cell freed, not polled) plus
-                    * allocations - frees + REGION_TASK_ENDED.  Who makes it REGION_TASK_ENDED folds the row
-                    * into its type */
+    /* Less one for each free by others; at the end (cell freed, not polled) plus allocations - frees +
+     * REGION_TASK_ENDED.  Who makes it REGION_TASK_ENDED folds the row into its type. */
+    int64_t hold;
     uint64_t exits; /* atomic; ended polls, less running calls of shutdown */
     uint64_t notes; /* atomic; REGION_NOTE_* */
     uint64_t reserved;
@@ -88,6 +88,9 @@ enum {
     REGION_NOTE_DROPPING = 8, /* its runtime drops it, and has it in no list any more */
 };
 #define REGION_TASK_ENDED ((int64_t)1 << 62)
+
+/* Row of REGION_TYPES of all threads: root futures, workers and what is outside of any runtime. */
+enum { REGION_TYPE_THREADS = 1 };
 
 /* A task vtable: one future type (or several that the compiler merged). */
 struct region_type {

@@ -239,7 +239,7 @@ static void put_step(struct text *out, const struct run_report *report, uint32_t
     json_open(out, '[');
     for (size_t i = 0; (row = run_step_top(&report->step_tops, report->run, id, i)); i++) {
         json_open(out, '{');
-        json_number(out, "type", row->type ? row->type : RUN_UNKNOWN);
+        json_id(out, "type", row->type);
         json_number(out, "live_bytes", row->live_bytes);
         json_close(out, '}');
     }

@@ -13,7 +13,7 @@
 
 #include <sched.h>
 
-enum { TYPE_THREADS = 1, SPINS = 1000 };
+enum { SPINS = 1000 };
 #define ROW_SHIFT 24
 #define TICK_MASK (((uint64_t)1 << 36) - 1)
 #define LONGEST_WAIT_NS ((uint64_t)10 * 1000000000)
@@ -274,7 +274,7 @@ void task_note_end(struct tracer *tracer, struct region_task *task, enum region_
     if (was_dropped && (!call || !call->await || call->flags.is_await_cut))
         lost_add(tracer->region, LOST_AWAIT_CUT);
     __atomic_fetch_sub(&tracer->types[task->type].live_tasks, 1, __ATOMIC_RELAXED);
-    if (task->type != TYPE_THREADS)
+    if (task->type != REGION_TYPE_THREADS)
         __atomic_fetch_sub(&task_nr_alive, 1, __ATOMIC_RELAXED);
 }
 
@@ -407,15 +407,15 @@ void task_foreign_free(struct trace_thread *thread, uint32_t row, uint64_t bytes
 uint32_t task_thread_begin(struct trace_thread *thread)
 {
     struct tracer *tracer = tracer_page;
-    uint32_t id = row_take(tracer), first = TYPE_THREADS;
+    uint32_t id = row_take(tracer), first = REGION_TYPE_THREADS;
     if (!id)
         return 0;
     /* The first row of the types is the threads', whoever comes first. */
     __atomic_compare_exchange_n(&tracer->region->tables[REGION_TYPES].nr_rows, &first,
-                                TYPE_THREADS + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+                                REGION_TYPE_THREADS + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     struct region_task filled = {
         .kind = REGION_TASK_THREAD,
-        .type = TYPE_THREADS,
+        .type = REGION_TYPE_THREADS,
         .thread = thread->place,
         .spawned_ns = trace_now_coarse(tracer) + 1,
     };

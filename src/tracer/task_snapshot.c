@@ -5,7 +5,7 @@
  *
  * A runtime drops its tasks one after the other, and programs drop runtimes and LocalSets all the time.
  * So it is asked for the first task only, and again after a pause that grows with what the last one took;
- * before that only if more tasks are alive than the last time, and for a part of the time. Workers of a
+ * before that only if more tasks are alive than the last time, and for a part of the time.  Workers of a
  * runtime drop its tasks side by side: the others wait with the first.
  */
 #include "tracer/ask.h"
